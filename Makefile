@@ -1,0 +1,89 @@
+# Every target works from a bare clone: it makes .venv when that is missing or out of date.
+
+PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python3)
+
+# Seconds that one cell may take, here and in make chapters.
+CELL_TIMEOUT := 120
+
+# The kernels run in the notebooks' folder, so a relative folder of ratings would be missed.
+ifneq ($(MFLIB_DATA),)
+override MFLIB_DATA := $(if $(filter /% ~%,$(MFLIB_DATA)),,$(CURDIR)/)$(MFLIB_DATA)
+export MFLIB_DATA
+endif
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READER := .venv/reader.stamp
+TESTER := .venv/tester.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help book test live chapters lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make book      build the site in _build/html; a warning is an error"
+	@echo "make test      run every check, as CI does"
+	@echo "make live      open the chapters in JupyterLab, for teaching"
+	@echo "make chapters  run every notebook again and store its outputs"
+	@echo "make lock      write requirements/constraints.txt anew from the pins"
+	@echo "make clean     remove the site, the environment and the caches"
+	@echo
+	@echo "MFLIB_DATA=folder  where your copies of the MovieLens data are"
+	@echo "PYTHON=python3.12  the Python (3.11 or newer) to make the environment with"
+
+# From a clean folder: after a failed build, an incremental one hides its warnings.
+book: $(READER)
+	@echo "Building the site"
+	@rm -rf _build
+	@$(BIN)/jupyter-book build . -W -n --keep-going -q
+
+test: $(TESTER)
+	@echo "1/7 Code and notebooks: ruff check"
+	@$(BIN)/ruff check --quiet .
+	@echo "2/7 Code and notebooks: ruff format"
+	@$(BIN)/ruff format --quiet --check .
+	@echo "3/7 Types: mypy"
+	@$(BIN)/mypy
+	@echo "4/7 Unit, property and gate tests: pytest"
+	@$(BIN)/python -m pytest -q -rs
+	@echo "5/7 Notebooks are canonical, executed and clean"
+	@$(BIN)/python tools/chapters.py --check
+	@echo "6/7 Every cell runs and gives the stored outputs and figures: pytest --nbval"
+	@$(BIN)/python -m pytest -q -rs -p tests.nbval_gate --nbval --nbval-current-env \
+	    --nbval-cell-timeout=$(CELL_TIMEOUT) chapters
+	@echo "7/7 The site builds without a warning"
+	@$(MAKE) --no-print-directory book
+	@echo "All checks passed."
+
+live: $(READER)
+	@echo "Opening JupyterLab on the chapters (stop it with Ctrl-C)"
+	@$(BIN)/jupyter lab chapters
+
+chapters: $(READER)
+	@echo "Running every notebook"
+	@$(BIN)/python tools/chapters.py --timeout $(CELL_TIMEOUT)
+
+# Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
+lock:
+	@echo "Resolving every package anew, in a new .venv"
+	@rm -rf .venv && : > requirements/constraints.txt
+	@$(MAKE) --no-print-directory $(TESTER)
+	@$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > requirements/constraints.txt
+	@touch $(READER) $(TESTER)
+
+clean:
+	rm -rf _build .venv .*_cache .hypothesis *.egg-info
+
+$(READER): requirements.txt requirements/constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "The book needs Python 3.11 or newer, and '$(PYTHON)' is not that." \
+	         "Name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing what the book needs into .venv (some minutes the first time)"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@$(PIP) install -qq -r requirements.txt
+	@touch $@
+
+$(TESTER): $(READER) requirements/test.txt
+	@echo "Installing what the tests need into .venv"
+	@$(PIP) install -qq -r requirements/test.txt
+	@touch $@

@@ -1,0 +1,33 @@
+"""The shared code of the book: small enough to read in one sitting."""
+
+from mflib.als import als
+from mflib.baselines import bias_baseline
+from mflib.model import MF, mae, objective, rmse
+from mflib.movielens import DataUnavailableError, fetch_movielens
+from mflib.plotting import LINES, PALETTE, plot_errors, plot_observed, use_style
+from mflib.ratings import Ratings
+from mflib.source import show_source
+from mflib.synthetic import Truth, make_low_rank_ratings
+from mflib.training import DivergenceError, fit
+
+__all__ = [
+    "LINES",
+    "MF",
+    "PALETTE",
+    "DataUnavailableError",
+    "DivergenceError",
+    "Ratings",
+    "Truth",
+    "als",
+    "bias_baseline",
+    "fetch_movielens",
+    "fit",
+    "mae",
+    "make_low_rank_ratings",
+    "objective",
+    "plot_errors",
+    "plot_observed",
+    "rmse",
+    "show_source",
+    "use_style",
+]

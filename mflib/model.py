@@ -1,0 +1,191 @@
+"""Matrix factorization as a PyTorch module, and the measures every model shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mflib import _checks
+from mflib.ratings import Ratings
+
+Predictor = Callable[[Tensor, Tensor], Tensor]
+"""Anything called with ids of users and items that returns their predicted ratings."""
+
+
+class MF(nn.Module):
+    """Predict r_ij as mean + u_i . v_j (+ b_i + c_j).
+
+    Parameters
+    ----------
+    n_users, n_items, rank : int
+        N, M and k.
+    biases : bool, default False
+        Add a bias b_i per user and c_j per item, starting at zero
+        (Koren, Bell & Volinsky 2009, doi:10.1109/MC.2009.263).
+    mean : float, default 0
+        A constant in the ratings' unit, not trained: often the mean of the training
+        ratings.
+    init_std : float, default 0.1
+        Factors start as draws from N(0, init_std^2).
+    generator : torch.Generator, optional
+        Source of these draws; torch's global one by default.
+
+    Attributes
+    ----------
+    U, V : nn.Embedding
+        Their ``weight`` has one row u_i (v_j) of length k per user (item): the
+        transpose of the lecture's U and V.
+    user_bias, item_bias : nn.Embedding or None
+        Their ``weight`` has shape (N, 1) and (M, 1).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a size is not a positive whole number, or a number is not finite.
+    """
+
+    mean: Tensor
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        rank: int,
+        *,
+        biases: bool = False,
+        mean: float = 0.0,
+        init_std: float = 0.1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        n_users = _checks.count("n_users", n_users)
+        n_items = _checks.count("n_items", n_items)
+        rank = _checks.count("rank", rank)
+        init_std = _checks.real("init_std", init_std, least=0.0)
+        self.register_buffer("mean", torch.tensor(_checks.real("mean", mean)))
+        self.U = nn.Embedding(n_users, rank)
+        self.V = nn.Embedding(n_items, rank)
+        self.user_bias = nn.Embedding(n_users, 1) if biases else None
+        self.item_bias = nn.Embedding(n_items, 1) if biases else None
+        nn.init.normal_(self.U.weight, std=init_std, generator=generator)
+        nn.init.normal_(self.V.weight, std=init_std, generator=generator)
+        for bias in (self.user_bias, self.item_bias):
+            if bias is not None:
+                nn.init.zeros_(bias.weight)
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the predicted rating of each (user, item) pair, shape (n,)."""
+        prediction: Tensor = self.mean + (self.U(users) * self.V(items)).sum(-1)
+        if self.user_bias is not None and self.item_bias is not None:
+            biases = self.user_bias(users) + self.item_bias(items)
+            prediction = prediction + biases.squeeze(-1)
+        return prediction
+
+
+def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
+    """Refuse ratings whose matrix is not the size of an MF model's."""
+    if isinstance(model, MF):
+        sizes = (model.U.num_embeddings, model.V.num_embeddings)
+        if sizes != (ratings.n_users, ratings.n_items):
+            raise ValueError(
+                f"{name} has {ratings.n_users} users and {ratings.n_items} items, but "
+                f"the model has {sizes[0]} and {sizes[1]}; make it with "
+                f"MF({name}.n_users, {name}.n_items, rank)"
+            )
+
+
+def objective(
+    model: MF, ratings: Ratings, lam: float = 0.0, *, count_weighted: bool = False
+) -> Tensor:
+    r"""Compute the lecture's J (slide S7) of a model on the observed ratings.
+
+    .. math::
+
+        J = \sum_{ij} I_{ij} (r_{ij} - \hat r_{ij})^2
+            + \frac{\lambda}{2} \|U\|_F^2 + \frac{\lambda}{2} \|V\|_F^2
+
+    Parameters
+    ----------
+    model : MF
+        Biases, where it has them, are penalised like the factors.
+    ratings : Ratings
+        The ratings summed over: a sum, not a mean.
+    lam : float, default 0
+        The penalty's weight, at least 0.
+    count_weighted : bool, default False
+        Multiply each row's penalty by its number of ratings
+        (Zhou et al. 2008, doi:10.1007/978-3-540-68880-8_32).
+
+    Returns
+    -------
+    Tensor
+        A scalar that gradients flow through.
+    """
+    lam = _checks.real("lam", lam, least=0.0)
+    check_sizes(model, ratings, "ratings")
+    errors = ratings.values - model(ratings.users, ratings.items)
+    total: Tensor = errors.square().sum()
+    sides = (
+        (ratings.users, ratings.n_users, (model.U, model.user_bias)),
+        (ratings.items, ratings.n_items, (model.V, model.item_bias)),
+    )
+    for ids, size, embeddings in sides:
+        weights = torch.bincount(ids, minlength=size) if count_weighted else 1.0
+        for embedding in embeddings:
+            if embedding is not None:
+                squares = embedding.weight.square().sum(-1)
+                total = total + lam / 2 * (weights * squares).sum()
+    return total
+
+
+def _errors(
+    model: Predictor, ratings: Ratings, clip: tuple[float, float] | None
+) -> Tensor:
+    check_sizes(model, ratings, "ratings")
+    with torch.no_grad():
+        predictions = model(ratings.users, ratings.items)
+        if clip is not None:
+            predictions = predictions.clamp(*clip)
+        return predictions - ratings.values
+
+
+def rmse(
+    model: Predictor, ratings: Ratings, *, clip: tuple[float, float] | None = None
+) -> float:
+    """Root of the mean squared error of a model's predictions.
+
+    Parameters
+    ----------
+    model : callable
+        Called with two tensors of ids, of users and of items; returns predictions.
+    ratings : Ratings
+        The ratings to predict.
+    clip : (float, float), optional
+        Clip predictions to this range, such as (0.5, 5.0) stars, first.
+
+    Returns
+    -------
+    float
+        In the ratings' unit.
+    """
+    return float(_errors(model, ratings, clip).square().mean().sqrt())
+
+
+def mae(
+    model: Predictor, ratings: Ratings, *, clip: tuple[float, float] | None = None
+) -> float:
+    """Mean absolute error of a model's predictions; parameters as for :func:`rmse`."""
+    return float(_errors(model, ratings, clip).abs().mean())
+
+
+def measured_parts(
+    model: Predictor, train: Ratings, validation: Ratings | None, test: Ratings | None
+) -> dict[str, Ratings]:
+    """Return the parts that were given, by name, all of the model's size."""
+    parts = {"train": train, "validation": validation, "test": test}
+    given = {name: part for name, part in parts.items() if part is not None}
+    for name, part in given.items():
+        check_sizes(model, part, name)
+    return given

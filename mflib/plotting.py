@@ -1,0 +1,129 @@
+"""The figures that chapters share: one style, one colour for each thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from cycler import cycler
+from matplotlib.axes import Axes
+
+from mflib.ratings import Ratings
+
+# Okabe & Ito's palette, told apart by colour-blind readers (Wong 2011,
+# doi:10.1038/nmeth.1618); line styles and markers tell it apart in grey print.
+LINES: dict[str, dict[str, Any]] = {
+    "train": {"color": "#0072b2", "linestyle": "-"},
+    "validation": {"color": "#009e73", "linestyle": "-."},
+    "test": {"color": "#d55e00", "linestyle": "--"},
+    "noise floor": {"color": "#595959", "linestyle": ":"},
+    "ALS": {"color": "#332288", "linestyle": "-"},
+    "Adam": {"color": "#aa4499", "linestyle": "--"},
+    "AdamW": {"color": "#7a6a00", "linestyle": "-."},
+    "SGD": {"color": "#000000", "linestyle": ":"},
+    "Gibbs": {"color": "#56b4e9", "linestyle": "-"},
+}
+"""How a thing is drawn, in every chapter."""
+
+PALETTE = ["#332288", "#aa4499", "#7a6a00", "#56b4e9", "#000000"]
+"""Colours for things without a line of their own in ``LINES``, in order of use."""
+
+
+def use_style() -> None:
+    """Set the book's style for all figures that follow."""
+    mpl.rcdefaults()
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (6.4, 3.6),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "axes.prop_cycle": cycler(color=PALETTE),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#e5e5e5",
+            "axes.axisbelow": True,
+            "font.size": 11,
+            "axes.titlesize": 11,
+            "legend.frameon": False,
+            "lines.linewidth": 2,
+        }
+    )
+
+
+def plot_errors(
+    errors: pd.DataFrame,
+    *,
+    noise_floor: float | None = None,
+    ylabel: str = "RMSE",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw errors over epochs, rank, penalty, or whatever the index holds.
+
+    Parameters
+    ----------
+    errors : pandas.DataFrame
+        One line per column, such as those of :func:`mflib.fit`; the index, whose name
+        labels the axis, is horizontal. Columns named in ``LINES`` have their own look.
+        The lowest point of a validation or test line is marked.
+    noise_floor : float, optional
+        Draw a horizontal line here.
+    ylabel : str
+        What is measured, with its unit.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    if ax is None:
+        ax = plt.figure().add_subplot()
+    x = errors.index.to_numpy()
+    for name in errors.columns:
+        y = errors[name].to_numpy()
+        line = LINES.get(name, {})
+        ax.plot(x, y, label=name, **line)
+        if name in ("validation", "test"):
+            lowest = np.argmin(y)
+            ax.plot(x[lowest], y[lowest], "o", color=line["color"])
+    if noise_floor is not None:
+        ax.axhline(noise_floor, label="noise floor", **LINES["noise floor"])
+    ax.set(xlabel=str(errors.index.name or ""), ylabel=ylabel)
+    ax.legend()
+    return ax
+
+
+def plot_observed(ratings: Ratings, *, ax: Axes | None = None) -> Axes:
+    """Draw which cells of the rating matrix are observed: one dot per rating.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Users downwards, items to the right.
+    """
+    if ax is None:
+        ax = plt.figure().add_subplot()
+    size = min(max(2000 / (len(ratings) ** 0.5 + 1) / 10, 0.2), 8.0)
+    ax.scatter(
+        ratings.items, ratings.users, s=size, color=PALETTE[0], marker="s", linewidths=0
+    )
+    ax.set(
+        xlim=(-0.5, ratings.n_items - 0.5),
+        ylim=(ratings.n_users - 0.5, -0.5),
+        xlabel="item j",
+        ylabel="user i",
+    )
+    ax.grid(False)
+    return ax

@@ -1,0 +1,254 @@
+"""The observed ratings: a list of (user, item, value) triples, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mflib import _checks
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """The observed entries of a sparse N x M rating matrix.
+
+    Parameters
+    ----------
+    users, items : array-like of int, shape (n,)
+        Row and column of each rating, counted from 0.
+    values : array-like of float, shape (n,)
+        The ratings, finite, in any unit. Stored in torch's default dtype.
+    n_users, n_items : int
+        N and M. Users and items without any rating are allowed.
+    user_labels, item_labels : pandas.Index, optional
+        Your own ids, one per user and one per item.
+
+    Raises
+    ------
+    ValueError
+        If there is no rating, lengths differ, an id is out of range or not whole, a
+        rating is not finite, or a (user, item) pair appears twice.
+    TypeError
+        If an argument does not hold numbers.
+
+    Notes
+    -----
+    The triples are copied: later changes to the arguments do not reach them.
+    """
+
+    users: Tensor
+    items: Tensor
+    values: Tensor
+    _: KW_ONLY
+    n_users: int
+    n_items: int
+    user_labels: pd.Index | None = None
+    item_labels: pd.Index | None = None
+
+    def __post_init__(self) -> None:
+        n_users = _checks.count("n_users", self.n_users)
+        n_items = _checks.count("n_items", self.n_items)
+        users = _checks.ids("users", self.users, n_users, "n_users")
+        items = _checks.ids("items", self.items, n_items, "n_items")
+        values = _checks.vector("values", self.values).to(torch.get_default_dtype())
+        if not len(users) == len(items) == len(values):
+            raise ValueError(
+                "users, items and values must have the same length, got "
+                f"{len(users)}, {len(items)} and {len(values)}"
+            )
+        if len(values) == 0:
+            raise ValueError("values is empty: give at least one rating")
+        if not torch.isfinite(values).all():
+            at = int((~torch.isfinite(values)).nonzero()[0])
+            raise ValueError(
+                f"values must be finite, got {values[at].item()} at position {at}; "
+                "leave unknown ratings out instead of marking them"
+            )
+        cells, positions = (users * n_items + items).sort(stable=True)
+        repeats = (cells[1:] == cells[:-1]).nonzero()
+        if len(repeats):
+            first, second = positions[repeats[0, 0]], positions[repeats[0, 0] + 1]
+            raise ValueError(
+                f"users and items hold the pair ({users[first]}, {items[first]}) "
+                f"twice, at positions {first} and {second}; keep one rating per pair"
+            )
+        for name, size in (("user_labels", n_users), ("item_labels", n_items)):
+            labels = getattr(self, name)
+            if labels is not None and len(labels) != size:
+                raise ValueError(
+                    f"{name} must have {size} entries, one per id, got {len(labels)}"
+                )
+        for name, checked in (("users", users), ("items", items), ("values", values)):
+            object.__setattr__(self, name, checked)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return (
+            f"Ratings({len(self):,} ratings, {self.n_users:,} users, "
+            f"{self.n_items:,} items, density {self.density:.2%})"
+        )
+
+    @property
+    def density(self) -> float:
+        """Share of the N x M cells that are observed."""
+        return len(self) / (self.n_users * self.n_items)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        user: str = "user",
+        item: str = "item",
+        rating: str = "rating",
+    ) -> Ratings:
+        """Make ratings of a table: number its users and items, keep their ids.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            One row per rating.
+        user, item, rating : str
+            Its columns. Ids may be of any kind that sorts; ratings are numbers.
+
+        Returns
+        -------
+        Ratings
+            With ``user_labels`` and ``item_labels``, sorted.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, an id is missing, or the ratings are not valid.
+        """
+        for name in (user, item, rating):
+            if name not in frame.columns:
+                raise ValueError(
+                    f"frame has no column {name!r}, only {list(frame.columns)}; "
+                    "name the columns with user=, item= and rating="
+                )
+        for name in (user, item):
+            missing = frame[name].isna().to_numpy()
+            if missing.any():
+                raise ValueError(
+                    f"frame[{name!r}] has no id in row {int(missing.argmax())}; "
+                    "drop rows without an id"
+                )
+        users, user_labels = pd.factorize(frame[user], sort=True)
+        items, item_labels = pd.factorize(frame[item], sort=True)
+        return cls(
+            _checks.vector("users", users),
+            _checks.vector("items", items),
+            _checks.vector(f"frame[{rating!r}]", frame[rating]),
+            n_users=max(len(user_labels), 1),
+            n_items=max(len(item_labels), 1),
+            user_labels=pd.Index(user_labels),
+            item_labels=pd.Index(item_labels),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with columns user, item, rating, one row per rating.
+
+        Ids are the labels where there are any.
+        """
+        users, items = self.users.numpy(), self.items.numpy()
+        return pd.DataFrame(
+            {
+                "user": users if self.user_labels is None else self.user_labels[users],
+                "item": items if self.item_labels is None else self.item_labels[items],
+                "rating": self.values.numpy(),
+            }
+        )
+
+    def dense(self) -> tuple[Tensor, Tensor]:
+        """Return R, shape (N, M), zero where unobserved, and the mask I of 0s and 1s.
+
+        For small data: it needs N x M numbers twice.
+        """
+        matrix = self.values.new_zeros(self.n_users, self.n_items)
+        mask = torch.zeros_like(matrix)
+        matrix[self.users, self.items] = self.values
+        mask[self.users, self.items] = 1.0
+        return matrix, mask
+
+    def subset(self, chosen: Tensor) -> Ratings:
+        """Return the ratings at the positions (or under the mask) ``chosen``.
+
+        The matrix keeps its size and labels, so ids mean the same in every subset.
+        """
+        return Ratings(
+            self.users[chosen],
+            self.items[chosen],
+            self.values[chosen],
+            n_users=self.n_users,
+            n_items=self.n_items,
+            user_labels=self.user_labels,
+            item_labels=self.item_labels,
+        )
+
+    def split(
+        self,
+        *fractions: float,
+        generator: torch.Generator,
+        stratify: Literal["user"] | None = None,
+    ) -> tuple[Ratings, ...]:
+        """Split into disjoint random parts that together are the whole.
+
+        Parameters
+        ----------
+        *fractions : float
+            The share of each part: two or more, each positive, summing to 1.
+        generator : torch.Generator
+            Source of the shuffle: the same state gives the same parts.
+        stratify : {"user", None}
+            With "user", each user's own ratings are divided in these shares, to
+            within one rating, so that no user falls into one part by bad luck.
+
+        Returns
+        -------
+        tuple of Ratings
+            One per fraction, each in the order of the original triples.
+
+        Raises
+        ------
+        ValueError
+            If the fractions are not as above, or a part would be empty.
+        """
+        _checks.generator("generator", generator)
+        shares = [_checks.real("fractions", f, above=0.0) for f in fractions]
+        if len(shares) < 2 or abs(sum(shares) - 1.0) > 1e-9:
+            raise ValueError(
+                f"fractions must be two or more shares that sum to 1, got {fractions}"
+            )
+        if stratify not in (None, "user"):
+            raise ValueError(f'stratify must be "user" or None, got {stratify!r}')
+        n = len(self)
+        position = torch.empty(n, dtype=torch.float64)
+        shuffle = torch.randperm(n, generator=generator)
+        if stratify is None:
+            position[shuffle] = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        else:
+            # Shuffle, then sort by user: each user's ratings stand together in random
+            # order. Spread them evenly over [0, 1) from a random start.
+            order = shuffle[self.users[shuffle].argsort(stable=True)]
+            counts = torch.bincount(self.users, minlength=self.n_users)
+            starts = counts.cumsum(0) - counts
+            user = self.users[order]
+            within = torch.arange(n) - starts[user]
+            offset = torch.rand(self.n_users, generator=generator, dtype=torch.float64)
+            position[order] = (within + offset[user]) / counts[user]
+        edges = torch.tensor(shares, dtype=torch.float64).cumsum(0)[:-1]
+        part = torch.bucketize(position, edges, right=True)
+        sizes = torch.bincount(part, minlength=len(shares))
+        if (sizes == 0).any():
+            raise ValueError(
+                f"fractions {fractions} of {n} ratings leave a part empty; "
+                "give more ratings or larger shares"
+            )
+        return tuple(self.subset(part == p) for p in range(len(shares)))

@@ -1,0 +1,117 @@
+"""The training loop: gradient steps by any PyTorch optimizer and criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mflib import _checks
+from mflib.model import measured_parts, rmse
+from mflib.ratings import Ratings
+
+
+class DivergenceError(ValueError):
+    """The loss became infinite or NaN; ``history`` holds the epochs before that."""
+
+    def __init__(self, message: str, history: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.history = history
+
+
+def fit(
+    model: nn.Module,
+    train: Ratings,
+    *,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    criterion: Callable[[Tensor, Tensor], Tensor] | None = None,
+    batch_size: int | None = None,
+    generator: torch.Generator | None = None,
+    validation: Ratings | None = None,
+    test: Ratings | None = None,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Train a model in place and return its errors, epoch by epoch.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Called with ids of users and items, such as :class:`MF`.
+    train : Ratings
+        The ratings to learn from.
+    optimizer : torch.optim.Optimizer
+        Made from this model's parameters.
+    epochs : int
+        Passes over the training ratings.
+    criterion : callable, default nn.MSELoss()
+        Called with predictions and ratings; returns the loss to minimise.
+    batch_size : int, optional
+        Ratings per gradient step; all of them (full batch) by default.
+    generator : torch.Generator, optional
+        Source of the order of mini-batches; torch's global one by default.
+    validation, test : Ratings, optional
+        Also measured after every epoch; never learned from.
+    progress : bool, default False
+        Show a progress bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        RMSE in the ratings' unit: one row per epoch, from 0 (before training) to
+        ``epochs``; one column for each of train, validation and test given.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss stops being finite, most often from too large a learning rate.
+        The model is left as it was before that loss's gradient step.
+    ValueError, TypeError
+        If an argument is out of range or the optimizer does not train this model.
+    """
+    epochs = _checks.count("epochs", epochs, least=0)
+    n = len(train)
+    if batch_size is None:
+        batch_size = n
+    batch_size = min(_checks.count("batch_size", batch_size), n)
+    criterion = nn.MSELoss() if criterion is None else criterion
+    parts = measured_parts(model, train, validation, test)
+    own = {id(parameter) for parameter in model.parameters()}
+    if not any(
+        id(p) in own for group in optimizer.param_groups for p in group["params"]
+    ):
+        raise ValueError(
+            "optimizer holds none of this model's parameters; make it from "
+            "model.parameters()"
+        )
+
+    def record() -> dict[str, float]:
+        return {name: rmse(model, part) for name, part in parts.items()}
+
+    def table() -> pd.DataFrame:
+        return pd.DataFrame(errors, columns=list(parts)).rename_axis("epoch")
+
+    errors = [record()]
+    for epoch in tqdm(range(1, epochs + 1), disable=not progress):
+        if batch_size == n:
+            batches: tuple[Tensor | slice, ...] = (slice(None),)
+        else:
+            batches = torch.randperm(n, generator=generator).split(batch_size)
+        for batch in batches:
+            optimizer.zero_grad()
+            predictions = model(train.users[batch], train.items[batch])
+            loss = criterion(predictions, train.values[batch])
+            if not torch.isfinite(loss):
+                rates = sorted({group["lr"] for group in optimizer.param_groups})
+                raise DivergenceError(
+                    f"training diverged: the loss is {loss.item()} in epoch {epoch}; "
+                    f"lower the learning rate (optimizer has lr {rates})",
+                    table(),
+                )
+            loss.backward()
+            optimizer.step()
+        errors.append(record())
+    return table()

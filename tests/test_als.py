@@ -1,0 +1,152 @@
+"""als: each half is the exact minimum, J never rises, hard rows are handled."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mflib import Ratings, als, make_low_rank_ratings, objective
+from mflib.als import ridge_rows, row_batches
+from tests import seeded
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    rank=st.integers(1, 6),
+    lam=st.sampled_from([0.0, 1e-9, 0.1, 1.0, 50.0]),
+    biases=st.booleans(),
+    count_weighted=st.booleans(),
+    density=st.floats(0.05, 1.0),
+)
+def test_the_objective_never_rises(seed, rank, lam, biases, count_weighted, density):
+    train, _ = make_low_rank_ratings(
+        15, 10, rank=2, density=density, mean=3.0, generator=seeded(seed)
+    )
+    model, history = als(
+        train,
+        rank=rank,
+        lam=lam,
+        sweeps=6,
+        biases=biases,
+        mean=3.0,
+        count_weighted=count_weighted,
+        generator=seeded(seed),
+    )
+    J = history["objective"]
+    # Rounding: a relative 1e-9 of the start.
+    assert (J.diff().dropna() <= 1e-9 * J[0]).all()
+    end = objective(model, train, lam, count_weighted=count_weighted)
+    assert J.iloc[-1] == pytest.approx(end.item())
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("count_weighted", [False, True])
+def test_the_last_half_is_a_stationary_point(biases, count_weighted):
+    train, _ = make_low_rank_ratings(
+        40, 30, rank=2, density=0.3, mean=1.0, bias_tau=0.5, generator=seeded()
+    )
+    model, _ = als(
+        train,
+        rank=3,
+        lam=2.0,
+        sweeps=3,
+        biases=biases,
+        mean=1.0,
+        count_weighted=count_weighted,
+        generator=seeded(1),
+    )
+    objective(model, train, 2.0, count_weighted=count_weighted).backward()
+    assert model.V.weight.grad.abs().max() < 1e-10  # solved last
+    assert model.U.weight.grad.abs().max() > 1e-6  # not yet at the minimum
+    if biases:
+        assert model.item_bias.weight.grad.abs().max() < 1e-10
+        assert model.item_bias.weight.abs().max() > 0.1
+
+
+def test_rows_are_the_closed_form():
+    train, _ = make_low_rank_ratings(
+        25, 60, rank=2, density=0.3, popularity="power-law", generator=seeded()
+    )
+    features = torch.randn(60, 4, generator=seeded(1))
+    penalty = torch.rand(25, generator=seeded(2)) + 0.1
+    batches = list(row_batches(train.users, 25))
+    w = ridge_rows(batches, train.items, train.values, features, penalty)
+    for i in range(25):
+        mine = train.users == i
+        x, t = features[train.items[mine]], train.values[mine]
+        closed = torch.linalg.solve(x.T @ x + penalty[i] * torch.eye(4), x.T @ t)
+        torch.testing.assert_close(w[i], closed, rtol=0, atol=1e-12)
+
+
+def test_batches_hold_every_entry_once_and_little_padding():
+    train, _ = make_low_rank_ratings(
+        300, 200, rank=1, density=0.05, popularity="power-law", generator=seeded()
+    )
+    whole = list(row_batches(train.users, 300))
+    chunked = list(row_batches(train.users, 300, chunk=64))
+    assert len(chunked) > len(whole)
+    for batches in (whole, chunked):
+        entries = torch.cat([e[present] for _, e, present in batches])
+        assert torch.equal(entries.sort().values, torch.arange(len(train)))
+        for ids, e, present in batches:
+            assert (train.users[e] == ids[:, None])[present].all()
+            assert present.sum() > present.numel() / 2
+    assert all(e.numel() <= 64 or len(e) == 1 for _, e, _ in chunked)
+
+
+def test_complete_data_and_no_penalty_reach_the_truncated_svd():
+    full, _ = make_low_rank_ratings(30, 20, 3, density=1.0, generator=seeded())
+    matrix, _ = full.dense()
+    left_out = (torch.linalg.svdvals(matrix)[3:] ** 2).sum().item()
+    _, history = als(full, rank=3, lam=0.0, sweeps=100, generator=seeded(1))
+    assert history["objective"].iloc[-1] == pytest.approx(left_out, rel=1e-9)
+
+
+def test_rows_without_ratings_and_with_fewer_than_rank():
+    train = Ratings([0, 2, 2], [1, 1, 3], [1.0, 2.0, 4.0], n_users=4, n_items=5)
+    for lam in (0.0, 1.0):
+        model, history = als(train, rank=3, lam=lam, biases=True, generator=seeded())
+        for row in (1, 3):
+            assert not model.U.weight[row].any()
+            assert not model.user_bias.weight[row].any()
+        assert history.notna().all().all()
+    # Without a penalty, three ratings are fitted exactly.
+    _, history = als(train, rank=3, lam=0.0, generator=seeded())
+    assert history["train"].iloc[-1] < 1e-10
+
+
+def test_history_has_the_parts_given():
+    ratings, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded())
+    train, validation, test = ratings.split(0.6, 0.2, 0.2, generator=seeded())
+    _, history = als(train, rank=2, lam=1.0, sweeps=3, validation=validation, test=test)
+    assert list(history.columns) == ["objective", "train", "validation", "test"]
+    assert history.index.name == "sweep"
+    assert len(history) == 4
+
+
+def test_the_generator_decides_the_start():
+    train, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded())
+    ends = [
+        als(train, rank=2, lam=1.0, sweeps=1, generator=seeded(s))[0].V.weight
+        for s in (1, 1, 2)
+    ]
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"rank": 0}, ValueError),
+        ({"lam": -0.1}, ValueError),
+        ({"lam": float("nan")}, ValueError),
+        ({"sweeps": -1}, ValueError),
+        ({"sweeps": 2.5}, TypeError),
+    ],
+)
+def test_refuses_bad_arguments(change, error):
+    train = Ratings([0], [0], [1.0], n_users=1, n_items=1)
+    with pytest.raises(error, match=next(iter(change))):
+        als(train, **{"rank": 1, "lam": 1.0, **change})

@@ -1,0 +1,359 @@
+"""Each gate of ``make test`` has a case here that it must fail, and one it must pass.
+
+The cases are small notebooks and books of their own, made in a temporary folder and
+put through the same commands, so that a gate which has stopped seeing anything fails.
+"""
+
+import base64
+import copy
+import io
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = str(ROOT / "tools" / "chapters.py")
+
+FIGURE = """\
+import matplotlib.pyplot as plt
+import numpy as np
+
+x = np.linspace(0, 6, 61)
+fig, ax = plt.subplots(figsize=(4, 3))
+ax.plot(x, np.cos(x))
+ax.plot(x, {scale} * (1 + np.exp(-x)))
+ax.set_ylim(-1, 3)
+plt.show()"""
+
+FAKE_MFLIB = """\
+class DataUnavailableError(OSError):
+    pass
+
+
+def fetch_movielens():
+    raise DataUnavailableError("no network, and no folder of ratings")
+"""
+
+
+def run(*command: str | Path, path: Path | None = None, cwd: Path = ROOT):
+    """Run a Python module or script; ``path`` goes in front of the import path."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if path is not None:
+        env["PYTHONPATH"] = os.pathsep.join([str(path), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+
+
+def figure_cell(scale: float = 1.0, name: str = "fig-a") -> NotebookNode:
+    mystnb = {
+        "image": {"alt": "Two curves, one of which decays"},
+        "figure": {"caption": "Two curves.", "name": name},
+    }
+    return new_code_cell(FIGURE.format(scale=scale), metadata={"mystnb": mystnb})
+
+
+def code(source: str, *outputs: NotebookNode) -> NotebookNode:
+    return new_code_cell(source, execution_count=1, outputs=list(outputs))
+
+
+def printed(text: str, name: str = "stdout") -> NotebookNode:
+    return new_output("stream", name=name, text=text)
+
+
+# -- make chapters: execution and the canonical form ----------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Notebooks that tools/chapters.py has run once, and a mflib without data."""
+    folder = tmp_path_factory.mktemp("gates")
+    (folder / "mflib.py").write_text(FAKE_MFLIB)
+    notebooks = {
+        "good": [
+            new_markdown_cell("# Good\n\nText.\n\n```python\n# no heading\n```"),
+            new_markdown_cell("## A section"),
+            new_code_cell('import sys\n\nprint("a")\nsys.stdout.flush()\nprint(2.5)'),
+            new_code_cell("3 + 4", metadata={"collapsed": False}),
+            figure_cell(),
+            new_markdown_cell(""),
+        ],
+        # The same figure with one curve 2 % higher, as an older run might have left it.
+        "shifted": [new_markdown_cell("# Shifted"), figure_cell(1.02, "fig-b")],
+        "failing": [new_markdown_cell("# Failing"), new_code_cell("1 / 0")],
+        "data": [
+            new_markdown_cell("# Data"),
+            code("fetch()", printed("stored")),
+        ],
+    }
+    for name, cells in notebooks.items():
+        notebook = new_notebook(cells=cells)
+        if name == "data":
+            notebook.metadata["mflib"] = {"requires": "movielens"}
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    before = (folder / "data.ipynb").read_bytes()
+    names = [folder / f"{name}.ipynb" for name in notebooks]
+    done = run(CHAPTERS, *names, path=folder)
+    (folder / "first-run.txt").write_text(f"{done.returncode}\n{done.stdout}")
+    assert (folder / "data.ipynb").read_bytes() == before
+    return folder
+
+
+def test_chapters_reports_a_failing_cell_and_missing_data(folder: Path) -> None:
+    status, said = (folder / "first-run.txt").read_text().split("\n", 1)
+    assert status == "1"
+    assert "good.ipynb: executed, changed" in said
+    assert "failing.ipynb: cell 2 failed" in said
+    assert "ZeroDivisionError" in said
+    assert "data.ipynb: left as it is, MovieLens is not at hand: no network" in said
+
+
+def test_chapters_is_idempotent(folder: Path) -> None:
+    good = folder / "good.ipynb"
+    before = good.read_bytes()
+    done = run(CHAPTERS, good)
+    assert (done.returncode, done.stdout) == (0, f"{good}: executed, unchanged\n")
+    assert good.read_bytes() == before
+
+
+def test_a_canonical_notebook_passes_the_check(folder: Path) -> None:
+    done = run(CHAPTERS, "--check", folder / "good.ipynb")
+    assert done.returncode == 0, done.stdout
+
+
+def test_canonical_form(folder: Path) -> None:
+    notebook = nbformat.read(folder / "good.ipynb", as_version=4)
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert len({cell.id for cell in notebook.cells}) == 5
+    assert [c.execution_count for c in notebook.cells[2:]] == [1, 2, 3]
+    assert [o.text for o in notebook.cells[2].outputs] == ["a\n2.5\n"]
+    assert notebook.cells[3].metadata == {}
+
+
+# -- make test: the check of the stored notebooks -------------------------------------
+
+
+def set_count(notebook: NotebookNode) -> None:
+    notebook.cells[2].execution_count = None
+
+
+def add(cell: NotebookNode) -> Callable[[NotebookNode], None]:
+    return lambda notebook: notebook.cells.append(cell)
+
+
+def set_mystnb(key: str, value: dict[str, str]) -> Callable[[NotebookNode], None]:
+    return lambda notebook: notebook.cells[4].metadata.mystnb.update({key: value})
+
+
+def second_figure(notebook: NotebookNode) -> None:
+    notebook.cells[4].outputs.append(copy.deepcopy(notebook.cells[4].outputs[0]))
+
+
+STORED = {
+    "not executed": set_count,
+    "kept from the tests by 'nbval-skip'": add(
+        new_code_cell("f()", metadata={"tags": ["nbval-skip"]}, execution_count=4)
+    ),
+    "stored error: ValueError: no": add(
+        code("f()", new_output("error", ename="ValueError", evalue="no"))
+    ),
+    "stored stderr: 'FutureWarning'": add(
+        code("f()", printed("FutureWarning", "stderr"))
+    ),
+    "object address in the output: 0x7f3a5c00": add(
+        code("f", printed("<function f at 0x7f3a5c00>"))
+    ),
+    "path of a machine in the output: '/home/ann/": add(
+        code("f()", printed("read /home/ann/ratings.csv"))
+    ),
+    "figure without alt text": set_mystnb("image", {}),
+    "alt text is a file name: 'fig_1.png'": set_mystnb("image", {"alt": "fig_1.png"}),
+    "figure without a caption": set_mystnb("figure", {"name": "fig-a"}),
+    "2 figures in one cell": second_figure,
+    "figure name 'fig-a' is taken": add(figure_cell()),
+    "H1 found in cells [1, 6]": add(new_markdown_cell("# Another")),
+    "heading level skipped, from H2 to H4": add(new_markdown_cell("#### Deep")),
+    "empty cell": add(new_code_cell("")),
+    "not in canonical form": lambda notebook: notebook.metadata.update(author="A"),
+}
+
+
+@pytest.fixture(scope="module")
+def check_report(folder: Path) -> dict[str, str]:
+    """What ``--check`` says of each spoilt notebook, in one run of it each."""
+    good = nbformat.read(folder / "good.ipynb", as_version=4)
+    for number, spoil in enumerate(STORED.values()):
+        notebook = copy.deepcopy(good)
+        spoil(notebook)
+        nbformat.write(notebook, folder / f"stored-{number}.ipynb")
+    paths = [folder / f"stored-{number}.ipynb" for number in range(len(STORED))]
+    done = run(CHAPTERS, "--check", *paths)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    return {
+        problem: "\n".join(x for x in lines if x.startswith(f"{path}: "))
+        for problem, path in zip(STORED, paths, strict=True)
+    }
+
+
+@pytest.mark.parametrize("problem", STORED)
+def test_check_sees(check_report: dict[str, str], problem: str) -> None:
+    assert problem in check_report[problem]
+
+
+# -- make test: pytest --nbval with tests/nbval_gate.py -------------------------------
+
+
+@pytest.fixture(scope="module")
+def nbval(folder: Path) -> dict[str, tuple[str, str]]:
+    """The outcome and message of each cell, from one run of nbval over all."""
+    good = nbformat.read(folder / "good.ipynb", as_version=4)
+    shifted = nbformat.read(folder / "shifted.ipynb", as_version=4)
+
+    number = copy.deepcopy(good.cells[2])
+    number.outputs[0].text = "a\n2.6\n"
+    curve = copy.deepcopy(good.cells[4])
+    curve.outputs = shifted.cells[1].outputs
+    missing = copy.deepcopy(good.cells[4])
+    missing.outputs = []
+    size = copy.deepcopy(good.cells[4])
+    size.outputs[0].data["image/png"] = png(np.full((30, 40, 3), 255, np.uint8))
+    unexecuted = new_code_cell("3 + 4")
+    cells = [number, curve, missing, size, unexecuted]
+    for position, cell in enumerate(cells):
+        cell.id = f"cell-{position}"
+    notebook = new_notebook(cells=cells)
+    nbformat.write(notebook, folder / "spoilt.ipynb")
+
+    report = folder / "report.xml"
+    done = run(
+        *("-m", "pytest", "-c", ROOT / "pyproject.toml", f"--rootdir={folder}"),
+        *("-p", "tests.nbval_gate"),
+        *("--nbval", "--nbval-current-env", "--nbval-cell-timeout=60", "-rs"),
+        *(f"--junitxml={report}", "good.ipynb", "spoilt.ipynb", "data.ipynb"),
+        path=folder,
+        cwd=folder,
+    )
+    assert report.exists(), done.stdout
+    outcomes = {}
+    for case in ET.parse(report).iter("testcase"):
+        key = f"{case.get('classname')} {case.get('name')}"
+        child = next(iter(case), None)
+        outcomes[key] = (
+            ("passed", "")
+            if child is None
+            else (child.tag, f"{child.get('message')}\n{child.text}")
+        )
+    outcomes["summary"] = ("", done.stdout)
+    return outcomes
+
+
+def png(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.mark.parametrize("cell", [0, 1, 2])
+def test_nbval_passes_a_good_notebook(nbval, cell: int) -> None:
+    assert nbval[f"good.ipynb Cell {cell}"][0] == "passed", nbval
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        pytest.param(0, "Cell outputs differ", id="a changed number"),
+        pytest.param(1, "figure 1 differs from the stored one", id="a changed curve"),
+        pytest.param(2, "", id="a missing figure"),
+        pytest.param(3, "inf grey levels", id="a figure of another size"),
+        pytest.param(4, "never executed", id="an unexecuted cell"),
+    ],
+)
+def test_nbval_fails(nbval, cell: int, message: str) -> None:
+    outcome, said = nbval[f"spoilt.ipynb Cell {cell}"]
+    assert outcome == "failure"
+    assert message in said
+
+
+def test_nbval_skips_a_notebook_without_its_data(nbval) -> None:
+    outcome, said = nbval["data.ipynb Cell 0"]
+    assert outcome == "skipped"
+    reason = "MovieLens is not at hand: no network, and no folder of ratings"
+    assert reason in said
+    assert reason in nbval["summary"][1]
+
+
+# -- make test: ruff, mypy, and the site ----------------------------------------------
+
+
+def test_ruff_sees_a_finding_in_a_notebook(tmp_path: Path) -> None:
+    ruff = ("-m", "ruff", "check", "--config", ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "a.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("x = 1\nx")]), path)
+    assert run(*ruff).returncode == 0
+    nbformat.write(new_notebook(cells=[new_code_cell("import os")]), path)
+    done = run(*ruff)
+    assert done.returncode == 1
+    assert "F401" in done.stdout
+
+
+def test_ruff_sees_an_unformatted_notebook(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("x = ( 1 )")]), path)
+    config = ROOT / "pyproject.toml"
+    done = run("-m", "ruff", "format", "--check", "--config", config, path)
+    assert done.returncode == 1
+    assert "would be reformatted" in done.stdout
+
+
+def test_mypy_sees_a_wrong_and_a_missing_type(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("def f(x: int) -> str:\n    return x\n\n\ndef g(x):\n    pass\n")
+    cache = tmp_path / "cache"
+    config = ROOT / "pyproject.toml"
+    done = run("-m", "mypy", "--config-file", config, "--cache-dir", cache, module)
+    assert done.returncode == 1
+    assert "[return-value]" in done.stdout
+    assert "[no-untyped-def]" in done.stdout
+
+
+def build_book(folder: Path, text: str):
+    """Build a book of one page with the project's own settings."""
+    (folder / "chapters").mkdir(parents=True)
+    (folder / "chapters" / "intro.md").write_text(f"# Title\n\n(place)=\n\n{text}\n")
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: chapters/intro\n")
+    shutil.copy(ROOT / "_config.yml", folder)
+    shutil.copytree(ROOT / "assets", folder / "assets")
+    main = "from jupyter_book.cli.main import main; main()"
+    return run("-c", main, "build", folder, "-W", "-n", "--keep-going")
+
+
+def test_a_sound_book_builds_and_names_no_other_host(tmp_path: Path) -> None:
+    done = build_book(tmp_path, "## Here\n\n$x$, and {ref}`back <place>`.")
+    assert done.returncode == 0, done.stdout
+    page = (tmp_path / "_build" / "html" / "chapters" / "intro.html").read_text()
+    assert "_static/mathjax/" in page
+    assert 'src="http' not in page
+
+
+def test_a_broken_reference_fails_the_build(tmp_path: Path) -> None:
+    done = build_book(tmp_path, "## Here\n\nSee {ref}`nowhere`.")
+    assert done.returncode != 0
+    assert "undefined label: 'nowhere'" in done.stdout

@@ -1,0 +1,146 @@
+"""MF and the measures: against formulas written out by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from mflib import MF, Ratings, bias_baseline, mae, objective, rmse
+from tests import seeded
+
+
+@pytest.fixture
+def ratings():
+    return Ratings(
+        [0, 0, 2, 3], [1, 2, 0, 2], [1.0, -2.0, 0.5, 3.0], n_users=4, n_items=3
+    )
+
+
+def test_predicts_mean_plus_biases_plus_product():
+    model = MF(4, 3, rank=2, biases=True, mean=3.5, generator=seeded())
+    assert not model.user_bias.weight.any()
+    assert not model.item_bias.weight.any()
+    nn.init.normal_(model.user_bias.weight, generator=seeded(1))
+    nn.init.normal_(model.item_bias.weight, generator=seeded(2))
+    users, items = torch.tensor([0, 3]), torch.tensor([2, 1])
+    by_hand = [
+        3.5
+        + model.user_bias.weight[i, 0]
+        + model.item_bias.weight[j, 0]
+        + model.U.weight[i] @ model.V.weight[j]
+        for i, j in zip(users, items, strict=True)
+    ]
+    torch.testing.assert_close(model(users, items), torch.stack(by_hand))
+
+
+def test_without_biases_has_only_the_factors():
+    model = MF(4, 3, rank=2, init_std=0.5)
+    assert [name for name, _ in model.named_parameters()] == ["U.weight", "V.weight"]
+    assert "mean" in model.state_dict()
+
+
+def test_starts_at_the_stated_scale_from_the_generator():
+    model = MF(500, 300, rank=20, init_std=0.3, generator=seeded())
+    assert model.U.weight.std().item() == pytest.approx(0.3, rel=0.05)
+    assert model.V.weight.std().item() == pytest.approx(0.3, rel=0.05)
+    assert torch.equal(
+        model.U.weight, MF(500, 300, 20, init_std=0.3, generator=seeded()).U.weight
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"rank": 0}, ValueError),
+        ({"rank": 2.0}, TypeError),
+        ({"n_users": -1}, ValueError),
+        ({"mean": float("nan")}, ValueError),
+        ({"mean": "3"}, TypeError),
+        ({"init_std": -0.1}, ValueError),
+    ],
+)
+def test_refuses_bad_arguments(change, error):
+    with pytest.raises(error, match=next(iter(change))):
+        MF(**{"n_users": 4, "n_items": 3, "rank": 2, **change})
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("count_weighted", [False, True])
+def test_objective_is_the_formula(ratings, biases, count_weighted):
+    model = MF(4, 3, rank=2, biases=biases, generator=seeded())
+    if biases:
+        nn.init.normal_(model.user_bias.weight, generator=seeded(1))
+        nn.init.normal_(model.item_bias.weight, generator=seeded(2))
+    user_counts, item_counts = [2, 0, 1, 1], [1, 1, 2]
+    lam, total = 0.7, 0.0
+    for i, j, r in zip(ratings.users, ratings.items, ratings.values, strict=True):
+        total += (r - model(i[None], j[None])[0]) ** 2
+    for i, count in enumerate(user_counts):
+        row = model.U.weight[i] @ model.U.weight[i]
+        row += model.user_bias.weight[i, 0] ** 2 if biases else 0.0
+        total += lam / 2 * row * (count if count_weighted else 1)
+    for j, count in enumerate(item_counts):
+        row = model.V.weight[j] @ model.V.weight[j]
+        row += model.item_bias.weight[j, 0] ** 2 if biases else 0.0
+        total += lam / 2 * row * (count if count_weighted else 1)
+    J = objective(model, ratings, lam, count_weighted=count_weighted)
+    torch.testing.assert_close(J, total)
+
+
+def test_objective_lets_gradients_through(ratings):
+    model = MF(4, 3, rank=2, generator=seeded())
+    objective(model, ratings, 2.0).backward()
+    alone = model.U.weight[1].detach()  # user 1 has no ratings: only the penalty pulls
+    torch.testing.assert_close(model.U.weight.grad[1], 2.0 * alone)
+
+
+def test_measures(ratings):
+    def constant(users, items):
+        return torch.full((len(users),), 2.0)
+
+    assert rmse(constant, ratings) == pytest.approx(((1 + 16 + 2.25 + 1) / 4) ** 0.5)
+    assert mae(constant, ratings) == pytest.approx((1 + 4 + 1.5 + 1) / 4)
+    assert mae(constant, ratings, clip=(-1.0, 1.0)) == pytest.approx(
+        (0 + 3 + 0.5 + 2) / 4
+    )
+
+
+def test_a_model_of_another_size_is_refused(ratings):
+    model = MF(5, 3, rank=2)
+    for measure in (rmse, mae, objective):
+        with pytest.raises(ValueError, match=r"4 users and 3 items.*5 and 3"):
+            measure(model, ratings)
+
+
+def test_a_negative_penalty_is_refused(ratings):
+    with pytest.raises(ValueError, match="lam must be at least 0, got -1"):
+        objective(MF(4, 3, rank=2), ratings, -1.0)
+
+
+@pytest.mark.parametrize("lam", [0.0, 3.0])
+def test_bias_baseline_is_the_least_squares_fit(lam):
+    generator = seeded()
+    users, items = torch.cartesian_prod(torch.arange(6), torch.arange(5)).T[:, :-4]
+    values = torch.randn(len(users), generator=generator)
+    some = Ratings(users, items, values, n_users=6, n_items=5)
+    model = bias_baseline(some, lam=lam, sweeps=400)
+    design = torch.cat(
+        [nn.functional.one_hot(users, 6), nn.functional.one_hot(items, 5)], dim=1
+    ).to(values.dtype)
+    penalty = (lam / 2) ** 0.5 * torch.eye(11)
+    solution = torch.linalg.lstsq(
+        torch.cat([design, penalty]),
+        torch.cat([values - values.mean(), torch.zeros(11)])[:, None],
+        driver="gelsd",
+    ).solution
+    fitted = values.mean() + (design @ solution)[:, 0]
+    torch.testing.assert_close(model(users, items).detach(), fitted)
+
+
+def test_bias_baseline_leaves_users_and_items_without_ratings_at_the_mean(ratings):
+    model = bias_baseline(ratings)
+    assert model.user_bias.weight[1] == 0
+    assert torch.isfinite(model.item_bias.weight).all()
+    with pytest.raises(ValueError, match="lam"):
+        bias_baseline(ratings, lam=-1.0)
+    with pytest.raises(ValueError, match="sweeps"):
+        bias_baseline(ratings, sweeps=0)

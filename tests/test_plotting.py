@@ -1,0 +1,60 @@
+"""The shared figures draw what they were given, in the book's colours."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from mflib import LINES, Ratings, plot_errors, plot_observed, use_style
+
+
+@pytest.fixture(autouse=True)
+def style():
+    plt.switch_backend("agg")
+    use_style()
+    yield
+    plt.close("all")
+
+
+def test_plot_errors_draws_each_column_and_marks_the_lowest_point():
+    errors = pd.DataFrame(
+        {"train": [3.0, 2.0, 1.0], "test": [3.0, 1.5, 2.5]},
+        index=pd.Index([0, 5, 9], name="epoch"),
+    )
+    ax = plot_errors(errors, noise_floor=0.5)
+    train, test, lowest, floor = ax.lines
+    np.testing.assert_array_equal(train.get_ydata(), [3, 2, 1])
+    assert train.get_color() == LINES["train"]["color"]
+    np.testing.assert_array_equal(test.get_xdata(), [0, 5, 9])
+    assert (lowest.get_xdata(), lowest.get_ydata()) == ([5], [1.5])
+    assert floor.get_ydata() == [0.5, 0.5]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "RMSE")
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["train", "test", "noise floor"]
+
+
+def test_plot_errors_takes_other_columns_and_axes():
+    _, ax = plt.subplots()
+    drawn = plot_errors(pd.DataFrame({"J": [2.0, 1.0]}), ylabel="J", ax=ax)
+    assert drawn is ax
+    assert ax.get_ylabel() == "J"
+    assert len(ax.lines) == 1
+
+
+def test_plot_observed_has_a_dot_per_rating_with_user_0_on_top():
+    ratings = Ratings([0, 1, 2], [3, 0, 1], [1.0, 2.0, 3.0], n_users=3, n_items=4)
+    ax = plot_observed(ratings)
+    np.testing.assert_array_equal(
+        ax.collections[0].get_offsets(), [[3, 0], [0, 1], [1, 2]]
+    )
+    bottom, top = ax.get_ylim()
+    assert bottom > top
+
+
+def test_lines_are_told_apart_without_colour():
+    looks = [
+        line["linestyle"]
+        for name, line in LINES.items()
+        if name in ("train", "validation", "test", "noise floor")
+    ]
+    assert len(set(looks)) == len(looks)

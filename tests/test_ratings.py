@@ -1,0 +1,197 @@
+"""Ratings: what is refused at the door, and what a split promises."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mflib import Ratings, make_low_rank_ratings
+from tests import seeded
+
+
+def three():
+    return Ratings([0, 1, 1], [0, 0, 2], [1.0, 2.0, 3.0], n_users=2, n_items=3)
+
+
+def test_holds_the_triples_in_the_default_dtype():
+    ratings = three()
+    assert len(ratings) == 3
+    assert ratings.users.dtype == ratings.items.dtype == torch.int64
+    assert ratings.values.dtype == torch.get_default_dtype()
+    assert ratings.density == 0.5
+    assert "3 ratings, 2 users, 3 items, density 50.00%" in repr(ratings)
+
+
+def test_later_changes_to_the_arguments_do_not_reach_it():
+    values = np.array([1.0, 2.0])
+    ratings = Ratings(
+        torch.tensor([0, 1]), np.array([0, 1]), values, n_users=2, n_items=2
+    )
+    values[0] = np.nan
+    assert torch.equal(ratings.values, torch.tensor([1.0, 2.0]))
+
+
+def test_takes_read_only_and_strided_arrays():
+    values = np.arange(6.0)[::2]
+    values.setflags(write=False)
+    ratings = Ratings([0, 1, 2], [0, 0, 0], values, n_users=3, n_items=1)
+    assert ratings.values.tolist() == [0.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"users": [0, 2]}, ValueError, ["users", "n_users - 1 = 1", "got 2"]),
+        ({"items": [0, -1]}, ValueError, ["items", "got -1", "position 1"]),
+        ({"users": [0, 0.5]}, ValueError, ["users", "0.5", "whole"]),
+        ({"users": [0, float("nan")]}, ValueError, ["users", "nan"]),
+        ({"users": ["a", "b"]}, TypeError, ["users", "numbers"]),
+        ({"values": [1.0, None]}, TypeError, ["values", "missing"]),
+        ({"values": [1.0, float("nan")]}, ValueError, ["values", "nan", "position 1"]),
+        ({"values": [float("inf"), 1.0]}, ValueError, ["values", "inf", "position 0"]),
+        ({"values": [1.0]}, ValueError, ["same length", "2, 2 and 1"]),
+        ({"values": [[1.0], [2.0]]}, ValueError, ["values", "1-D", "(2, 1)"]),
+        ({"values": [True, False]}, TypeError, ["values", "bool"]),
+        (
+            {"values": torch.tensor([1j, 2j], dtype=torch.complex128)},
+            TypeError,
+            ["values", "complex"],
+        ),
+        ({"users": [], "items": [], "values": []}, ValueError, ["empty"]),
+        ({"users": [1, 1], "items": [0, 0]}, ValueError, ["pair (1, 0)", "twice"]),
+        ({"n_users": 0}, ValueError, ["n_users", "at least 1"]),
+        ({"n_items": 2.0}, TypeError, ["n_items", "whole number"]),
+        ({"n_items": True}, TypeError, ["n_items", "whole number"]),
+        ({"user_labels": pd.Index(["a"])}, ValueError, ["user_labels", "2", "got 1"]),
+    ],
+)
+def test_refuses_bad_input_and_says_why(change, error, words):
+    good = {"users": [0, 1], "items": [0, 1], "values": [1.0, 2.0]}
+    arguments = {**good, "n_users": 2, "n_items": 2, **change}
+    with pytest.raises(error) as caught:
+        Ratings(
+            arguments.pop("users"),
+            arguments.pop("items"),
+            arguments.pop("values"),
+            **arguments,
+        )
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_from_frame_and_back():
+    frame = pd.DataFrame(
+        {"who": ["b", "a", "b"], "what": [30, 10, 10], "stars": [1.0, 2.5, 3.0]}
+    )
+    ratings = Ratings.from_frame(frame, user="who", item="what", rating="stars")
+    assert (ratings.n_users, ratings.n_items) == (2, 2)
+    assert list(ratings.user_labels) == ["a", "b"]
+    assert list(ratings.item_labels) == [10, 30]
+    back = ratings.to_frame()
+    back.columns = frame.columns
+    pd.testing.assert_frame_equal(back, frame, check_dtype=False)
+
+
+def test_to_frame_without_labels_has_the_ids():
+    assert three().to_frame()["item"].tolist() == [0, 0, 2]
+
+
+def test_from_frame_names_the_columns_that_are_there():
+    frame = pd.DataFrame({"user": [1], "film": [2], "rating": [3.0]})
+    with pytest.raises(ValueError, match=r"no column 'item'.*'film'.*item="):
+        Ratings.from_frame(frame)
+
+
+def test_from_frame_refuses_missing_ids_and_ratings():
+    frame = pd.DataFrame({"user": ["a", None], "item": [1, 2], "rating": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"frame\['user'\] has no id in row 1"):
+        Ratings.from_frame(frame)
+    frame = pd.DataFrame({"user": [1], "item": [2], "rating": ["five"]})
+    with pytest.raises(TypeError, match=r"frame\['rating'\].*numbers"):
+        Ratings.from_frame(frame)
+
+
+def test_dense_marks_what_is_known():
+    matrix, mask = three().dense()
+    assert matrix.tolist() == [[1, 0, 0], [2, 0, 3]]
+    assert mask.tolist() == [[1, 0, 0], [1, 0, 1]]
+
+
+def cells(part):
+    return set(zip(part.users.tolist(), part.items.tolist(), strict=True))
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    cut=st.floats(0.1, 0.9),
+    stratify=st.sampled_from([None, "user"]),
+)
+def test_a_split_is_disjoint_and_complete(seed, cut, stratify):
+    ratings, _ = make_low_rank_ratings(
+        12, 9, rank=1, density=0.6, generator=seeded(seed)
+    )
+    shares = (cut, (1 - cut) / 2, (1 - cut) / 2)
+    parts = ratings.split(*shares, generator=seeded(seed), stratify=stratify)
+    assert sum(len(part) for part in parts) == len(ratings)
+    assert set.union(*map(cells, parts)) == cells(ratings)
+    for part in parts:
+        assert (part.n_users, part.n_items) == (12, 9)
+    if stratify is None:
+        for part, share in zip(parts, shares, strict=True):
+            assert abs(len(part) - share * len(ratings)) <= 1
+
+
+@given(seed=st.integers(0, 2**31))
+def test_a_stratified_split_divides_every_user(seed):
+    ratings, _ = make_low_rank_ratings(
+        30, 40, rank=1, density=0.5, generator=seeded(seed)
+    )
+    parts = ratings.split(0.7, 0.3, generator=seeded(seed), stratify="user")
+    per_user = torch.bincount(ratings.users, minlength=30)
+    for part, share in zip(parts, (0.7, 0.3), strict=True):
+        got = torch.bincount(part.users, minlength=30)
+        assert ((got - share * per_user).abs() <= 1).all()
+
+
+def test_the_same_generator_state_gives_the_same_split():
+    ratings, _ = make_low_rank_ratings(20, 20, 1, density=0.5, generator=seeded())
+    first, _ = ratings.split(0.5, 0.5, generator=seeded(3))
+    again, _ = ratings.split(0.5, 0.5, generator=seeded(3))
+    other, _ = ratings.split(0.5, 0.5, generator=seeded(4))
+    assert cells(first) == cells(again) != cells(other)
+
+
+@pytest.mark.parametrize("stratify", [None, "user"])
+def test_every_rating_is_as_likely_as_any_other(stratify):
+    # 400 splits; each rating is in the test part with probability 0.25. The bound is
+    # 5 standard errors: a false alarm in fewer than 1 of 20,000 such tests.
+    ratings, _ = make_low_rank_ratings(5, 12, 1, density=0.6, generator=seeded())
+    generator, hits = seeded(1), torch.zeros(5, 12)
+    for _ in range(400):
+        _, test = ratings.split(0.75, 0.25, generator=generator, stratify=stratify)
+        hits += test.dense()[1]
+    share = hits[ratings.users, ratings.items] / 400
+    assert ((share - 0.25).abs() < 5 * (0.25 * 0.75 / 400) ** 0.5).all()
+
+
+@pytest.mark.parametrize(
+    ("fractions", "words"),
+    [
+        ((0.5, 0.6), "sum to 1"),
+        ((1.0,), "two or more"),
+        ((0.5, -0.5, 1.0), "greater than 0"),
+        ((0.999, 0.001), "part empty"),
+    ],
+)
+def test_a_split_refuses_what_are_not_shares(fractions, words):
+    with pytest.raises(ValueError, match=words):
+        three().split(*fractions, generator=seeded())
+
+
+def test_a_split_refuses_other_words_and_generators():
+    with pytest.raises(ValueError, match="stratify"):
+        three().split(0.5, 0.5, generator=seeded(), stratify="item")
+    with pytest.raises(TypeError, match=r"torch\.Generator"):
+        three().split(0.5, 0.5, generator=0)

@@ -1,0 +1,75 @@
+"""Ratings from a known truth: they are what the docstring says."""
+
+import pytest
+import torch
+
+from mflib import make_low_rank_ratings, rmse
+from tests import seeded
+
+
+def test_ratings_are_truth_plus_noise_of_the_stated_size():
+    ratings, truth = make_low_rank_ratings(
+        200,
+        150,
+        rank=3,
+        density=0.5,
+        tau=0.7,
+        sigma=0.5,
+        mean=3.5,
+        bias_tau=0.4,
+        generator=seeded(),
+    )
+    assert len(ratings) == 15_000
+    # Standard errors of a sample standard deviation s over n draws: s / sqrt(2 n).
+    # Bounds of 5 of them.
+    assert rmse(truth, ratings) == pytest.approx(0.5, abs=5 * 0.5 / 30_000**0.5)
+    assert float(truth.U.std()) == pytest.approx(0.7, abs=5 * 0.7 / 1200**0.5)
+    assert float(truth.V.std()) == pytest.approx(0.7, abs=5 * 0.7 / 900**0.5)
+    assert float(truth.b.std()) == pytest.approx(0.4, abs=5 * 0.4 / 400**0.5)
+    assert float(truth.c.std()) == pytest.approx(0.4, abs=5 * 0.4 / 300**0.5)
+    by_hand = 3.5 + truth.b[:, None] + truth.c + truth.U @ truth.V.T
+    predicted = truth(ratings.users, ratings.items)
+    torch.testing.assert_close(predicted, by_hand[ratings.users, ratings.items])
+
+
+def test_complete_data_have_every_cell():
+    ratings, _ = make_low_rank_ratings(7, 5, 1, density=1.0, generator=seeded())
+    assert ratings.dense()[1].all()
+
+
+def test_the_seed_decides_and_density_leaves_the_truth_alone():
+    first, truth = make_low_rank_ratings(20, 10, 2, density=0.3, generator=seeded())
+    again, _ = make_low_rank_ratings(20, 10, 2, density=0.3, generator=seeded())
+    more, same = make_low_rank_ratings(20, 10, 2, density=0.6, generator=seeded())
+    assert torch.equal(first.values, again.values)
+    assert torch.equal(truth.U, same.U)
+    assert len(more) == 2 * len(first)
+
+
+def test_power_law_popularity_has_a_long_tail():
+    uniform, _ = make_low_rank_ratings(300, 300, 1, density=0.05, generator=seeded())
+    tail, _ = make_low_rank_ratings(
+        300, 300, 1, density=0.05, popularity="power-law", generator=seeded()
+    )
+    for ratings, least, most in ((uniform, 0.08, 0.12), (tail, 0.3, 0.9)):
+        per_item = torch.bincount(ratings.items, minlength=300)
+        share_of_first_tenth = per_item[:30].sum() / len(ratings)
+        assert least < share_of_first_tenth < most
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"density": 0.0}, "density must be greater than 0"),
+        ({"density": 1.1}, r"density must lie in \(0, 1\].*1.1"),
+        ({"density": 0.001}, "at least one of the 20 cells"),
+        ({"rank": 0}, "rank must be at least 1"),
+        ({"sigma": -1.0}, "sigma must be at least 0"),
+        ({"tau": float("inf")}, "tau must be finite"),
+        ({"popularity": "zipf"}, "popularity"),
+    ],
+)
+def test_refuses_bad_arguments(change, words):
+    arguments = {"n_users": 5, "n_items": 4, "rank": 1, "density": 0.5, **change}
+    with pytest.raises(ValueError, match=words):
+        make_low_rank_ratings(**arguments, generator=seeded())

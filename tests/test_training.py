@@ -1,0 +1,151 @@
+"""fit: the same steps as the loop a student would write, and honest about failure."""
+
+import pytest
+import torch
+from torch import nn
+
+from mflib import MF, DivergenceError, fit, make_low_rank_ratings, rmse
+from tests import seeded
+
+
+@pytest.fixture
+def parts():
+    ratings, _ = make_low_rank_ratings(
+        30, 20, rank=2, density=0.5, sigma=0.3, generator=seeded()
+    )
+    return ratings.split(0.6, 0.2, 0.2, generator=seeded(1))
+
+
+def new_model():
+    return MF(30, 20, rank=3, generator=seeded(2))
+
+
+@pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.L1Loss(), nn.HuberLoss()])
+def test_full_batch_is_the_plain_loop(parts, criterion):
+    train, _, _ = parts
+    plain, model = new_model(), new_model()
+    optimizer = torch.optim.Adam(plain.parameters(), lr=0.02)
+    for _ in range(5):
+        optimizer.zero_grad()
+        criterion(plain(train.users, train.items), train.values).backward()
+        optimizer.step()
+    adam = torch.optim.Adam(model.parameters(), lr=0.02)
+    fit(model, train, optimizer=adam, criterion=criterion, epochs=5)
+    assert torch.equal(model.U.weight, plain.U.weight)
+    assert torch.equal(model.V.weight, plain.V.weight)
+
+
+def test_mini_batches_visit_every_rating_once_per_epoch(parts):
+    train, _, _ = parts
+    seen = []
+
+    class Watched(MF):
+        def forward(self, users, items):
+            if torch.is_grad_enabled():
+                seen.append(users * 20 + items)
+            return super().forward(users, items)
+
+    model = Watched(30, 20, rank=3, generator=seeded(2))
+    sgd = torch.optim.SGD(model.parameters(), lr=0.01)
+    fit(model, train, optimizer=sgd, epochs=2, batch_size=50, generator=seeded(3))
+    steps = -(-len(train) // 50)
+    assert [len(batch) for batch in seen[: steps - 1]] == [50] * (steps - 1)
+    first, second = torch.cat(seen[:steps]), torch.cat(seen[steps:])
+    cells = train.users * 20 + train.items
+    assert torch.equal(first.sort().values, cells.sort().values)
+    assert torch.equal(second.sort().values, cells.sort().values)
+    assert not torch.equal(first, second)  # a new order in each epoch
+
+
+def test_mini_batches_repeat_with_the_generator(parts):
+    train, _, _ = parts
+    ends = []
+    for seed in (3, 3, 4):
+        model = new_model()
+        sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        fit(model, train, optimizer=sgd, epochs=2, batch_size=9, generator=seeded(seed))
+        ends.append(model.U.weight)
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
+
+
+def test_history_is_one_row_per_epoch_of_the_parts_given(parts):
+    train, validation, test = parts
+    model = new_model()
+    before = rmse(model, train)
+    adam = torch.optim.Adam(model.parameters(), lr=0.02)
+    history = fit(
+        model, train, optimizer=adam, epochs=4, validation=validation, test=test
+    )
+    assert list(history.columns) == ["train", "validation", "test"]
+    assert history.index.name == "epoch"
+    assert list(history.index) == [0, 1, 2, 3, 4]
+    assert history["train"][0] == before
+    assert history["test"][4] == rmse(model, test)
+    assert history["train"][4] < before
+    again = fit(model, train, optimizer=adam, epochs=0)
+    assert list(again.columns) == ["train"]
+    assert len(again) == 1
+
+
+def test_held_out_parts_are_never_learned_from(parts):
+    train, validation, test = parts
+    ends = []
+    for held_out in ({}, {"validation": validation, "test": test}):
+        model = new_model()
+        adam = torch.optim.Adam(model.parameters(), lr=0.02)
+        fit(model, train, optimizer=adam, epochs=3, **held_out)
+        ends.append(model.U.weight)
+    assert torch.equal(*ends)
+
+
+def test_divergence_is_an_error_that_keeps_the_history(parts):
+    train, _, _ = parts
+    model = new_model()
+    sgd = torch.optim.SGD(model.parameters(), lr=1e6)
+    with pytest.raises(
+        DivergenceError, match=r"epoch \d+; lower.*1000000\.0"
+    ) as caught:
+        fit(model, train, optimizer=sgd, epochs=100)
+    history = caught.value.history
+    assert 1 <= len(history) < 100
+    assert history["train"][0] == rmse(new_model(), train)
+    assert not any(torch.isnan(p).any() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"epochs": -1}, ValueError, "epochs must be at least 0"),
+        ({"epochs": 1.5}, TypeError, "epochs must be a whole number"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+    ],
+)
+def test_refuses_bad_arguments(parts, change, error, words):
+    model = new_model()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(error, match=words):
+        fit(model, parts[0], **{"optimizer": sgd, "epochs": 1, **change})
+
+
+def test_refuses_an_optimizer_of_another_model(parts):
+    sgd = torch.optim.SGD(new_model().parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="none of this model's parameters"):
+        fit(new_model(), parts[0], optimizer=sgd, epochs=1)
+
+
+def test_refuses_ratings_of_another_size(parts):
+    other, _ = make_low_rank_ratings(31, 20, 1, density=0.5, generator=seeded())
+    model = new_model()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="test has 31 users"):
+        fit(model, parts[0], optimizer=sgd, epochs=1, test=other)
+
+
+def test_shows_progress_only_on_request(parts, capsys):
+    model = new_model()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    fit(model, parts[0], optimizer=sgd, epochs=2)
+    assert capsys.readouterr() == ("", "")
+    fit(model, parts[0], optimizer=sgd, epochs=2, progress=True)
+    assert "2/2" in capsys.readouterr().err
