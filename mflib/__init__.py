@@ -7,7 +7,7 @@ from mflib.movielens import DataUnavailableError, fetch_movielens
 from mflib.plotting import LINES, PALETTE, plot_errors, plot_observed, use_style
 from mflib.ratings import Ratings
 from mflib.source import show_source
-from mflib.synthetic import Truth, make_low_rank_ratings
+from mflib.synthetic import Truth, make_low_rank_ratings, seeded
 from mflib.training import DivergenceError, fit
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "plot_errors",
     "plot_observed",
     "rmse",
+    "seeded",
     "show_source",
     "use_style",
 ]

@@ -91,6 +91,6 @@ def generator(name: str, value: Any) -> torch.Generator:
     if not isinstance(value, torch.Generator):
         raise TypeError(
             f"{name} must be a torch.Generator, got {type(value).__name__}; "
-            "for example torch.Generator().manual_seed(0)"
+            "for example mflib.seeded(0)"
         )
     return value

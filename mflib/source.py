@@ -8,6 +8,8 @@ from typing import Any
 
 from IPython.display import Markdown
 
+DOCSTRING = "a line of a docstring"
+
 
 def show_source(thing: type | Callable[..., Any]) -> Markdown:
     """Render the source of a function or class of mflib in a notebook.
@@ -28,6 +30,6 @@ def show_source(thing: type | Callable[..., Any]) -> Markdown:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
             text = node.body[0]
             for number in range(text.lineno, (text.end_lineno or text.lineno) + 1):
-                lines[number - 1] = ""
-    code = [line for line in lines if line.strip()]
+                lines[number - 1] = DOCSTRING
+    code = [line for line in lines if line != DOCSTRING]
     return Markdown("\n".join(["```python", *code, "```"]))

@@ -12,6 +12,11 @@ from mflib import _checks
 from mflib.ratings import Ratings
 
 
+def seeded(seed: int) -> torch.Generator:
+    """Return a source of random numbers in the state that ``seed`` stands for."""
+    return torch.Generator().manual_seed(seed)
+
+
 @dataclass(frozen=True, eq=False)
 class Truth:
     """What the ratings were made from; call it like a model to get noise-free ratings.

@@ -5,9 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mflib import Ratings, als, make_low_rank_ratings, objective
+from mflib import Ratings, als, make_low_rank_ratings, objective, seeded
 from mflib.als import ridge_rows, row_batches
-from tests import seeded
 
 
 @settings(max_examples=40, deadline=None)
@@ -45,7 +44,7 @@ def test_the_objective_never_rises(seed, rank, lam, biases, count_weighted, dens
 @pytest.mark.parametrize("count_weighted", [False, True])
 def test_the_last_half_is_a_stationary_point(biases, count_weighted):
     train, _ = make_low_rank_ratings(
-        40, 30, rank=2, density=0.3, mean=1.0, bias_tau=0.5, generator=seeded()
+        40, 30, rank=2, density=0.3, mean=1.0, bias_tau=0.5, generator=seeded(0)
     )
     model, _ = als(
         train,
@@ -67,7 +66,7 @@ def test_the_last_half_is_a_stationary_point(biases, count_weighted):
 
 def test_rows_are_the_closed_form():
     train, _ = make_low_rank_ratings(
-        25, 60, rank=2, density=0.3, popularity="power-law", generator=seeded()
+        25, 60, rank=2, density=0.3, popularity="power-law", generator=seeded(0)
     )
     features = torch.randn(60, 4, generator=seeded(1))
     penalty = torch.rand(25, generator=seeded(2)) + 0.1
@@ -82,7 +81,7 @@ def test_rows_are_the_closed_form():
 
 def test_batches_hold_every_entry_once_and_little_padding():
     train, _ = make_low_rank_ratings(
-        300, 200, rank=1, density=0.05, popularity="power-law", generator=seeded()
+        300, 200, rank=1, density=0.05, popularity="power-law", generator=seeded(0)
     )
     whole = list(row_batches(train.users, 300))
     chunked = list(row_batches(train.users, 300, chunk=64))
@@ -97,7 +96,7 @@ def test_batches_hold_every_entry_once_and_little_padding():
 
 
 def test_complete_data_and_no_penalty_reach_the_truncated_svd():
-    full, _ = make_low_rank_ratings(30, 20, 3, density=1.0, generator=seeded())
+    full, _ = make_low_rank_ratings(30, 20, 3, density=1.0, generator=seeded(0))
     matrix, _ = full.dense()
     left_out = (torch.linalg.svdvals(matrix)[3:] ** 2).sum().item()
     _, history = als(full, rank=3, lam=0.0, sweeps=100, generator=seeded(1))
@@ -107,19 +106,19 @@ def test_complete_data_and_no_penalty_reach_the_truncated_svd():
 def test_rows_without_ratings_and_with_fewer_than_rank():
     train = Ratings([0, 2, 2], [1, 1, 3], [1.0, 2.0, 4.0], n_users=4, n_items=5)
     for lam in (0.0, 1.0):
-        model, history = als(train, rank=3, lam=lam, biases=True, generator=seeded())
+        model, history = als(train, rank=3, lam=lam, biases=True, generator=seeded(0))
         for row in (1, 3):
             assert not model.U.weight[row].any()
             assert not model.user_bias.weight[row].any()
         assert history.notna().all().all()
     # Without a penalty, three ratings are fitted exactly.
-    _, history = als(train, rank=3, lam=0.0, generator=seeded())
+    _, history = als(train, rank=3, lam=0.0, generator=seeded(0))
     assert history["train"].iloc[-1] < 1e-10
 
 
 def test_history_has_the_parts_given():
-    ratings, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded())
-    train, validation, test = ratings.split(0.6, 0.2, 0.2, generator=seeded())
+    ratings, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded(0))
+    train, validation, test = ratings.split(0.6, 0.2, 0.2, generator=seeded(0))
     _, history = als(train, rank=2, lam=1.0, sweeps=3, validation=validation, test=test)
     assert list(history.columns) == ["objective", "train", "validation", "test"]
     assert history.index.name == "sweep"
@@ -127,7 +126,7 @@ def test_history_has_the_parts_given():
 
 
 def test_the_generator_decides_the_start():
-    train, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded())
+    train, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded(0))
     ends = [
         als(train, rank=2, lam=1.0, sweeps=1, generator=seeded(s))[0].V.weight
         for s in (1, 1, 2)

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mflib import MF, Ratings, bias_baseline, mae, objective, rmse
-from tests import seeded
+from mflib import MF, Ratings, bias_baseline, mae, objective, rmse, seeded
 
 
 @pytest.fixture
@@ -16,7 +15,7 @@ def ratings():
 
 
 def test_predicts_mean_plus_biases_plus_product():
-    model = MF(4, 3, rank=2, biases=True, mean=3.5, generator=seeded())
+    model = MF(4, 3, rank=2, biases=True, mean=3.5, generator=seeded(0))
     assert not model.user_bias.weight.any()
     assert not model.item_bias.weight.any()
     nn.init.normal_(model.user_bias.weight, generator=seeded(1))
@@ -39,11 +38,11 @@ def test_without_biases_has_only_the_factors():
 
 
 def test_starts_at_the_stated_scale_from_the_generator():
-    model = MF(500, 300, rank=20, init_std=0.3, generator=seeded())
+    model = MF(500, 300, rank=20, init_std=0.3, generator=seeded(0))
     assert model.U.weight.std().item() == pytest.approx(0.3, rel=0.05)
     assert model.V.weight.std().item() == pytest.approx(0.3, rel=0.05)
     assert torch.equal(
-        model.U.weight, MF(500, 300, 20, init_std=0.3, generator=seeded()).U.weight
+        model.U.weight, MF(500, 300, 20, init_std=0.3, generator=seeded(0)).U.weight
     )
 
 
@@ -66,7 +65,7 @@ def test_refuses_bad_arguments(change, error):
 @pytest.mark.parametrize("biases", [False, True])
 @pytest.mark.parametrize("count_weighted", [False, True])
 def test_objective_is_the_formula(ratings, biases, count_weighted):
-    model = MF(4, 3, rank=2, biases=biases, generator=seeded())
+    model = MF(4, 3, rank=2, biases=biases, generator=seeded(0))
     if biases:
         nn.init.normal_(model.user_bias.weight, generator=seeded(1))
         nn.init.normal_(model.item_bias.weight, generator=seeded(2))
@@ -87,7 +86,7 @@ def test_objective_is_the_formula(ratings, biases, count_weighted):
 
 
 def test_objective_lets_gradients_through(ratings):
-    model = MF(4, 3, rank=2, generator=seeded())
+    model = MF(4, 3, rank=2, generator=seeded(0))
     objective(model, ratings, 2.0).backward()
     alone = model.U.weight[1].detach()  # user 1 has no ratings: only the penalty pulls
     torch.testing.assert_close(model.U.weight.grad[1], 2.0 * alone)
@@ -118,7 +117,7 @@ def test_a_negative_penalty_is_refused(ratings):
 
 @pytest.mark.parametrize("lam", [0.0, 3.0])
 def test_bias_baseline_is_the_least_squares_fit(lam):
-    generator = seeded()
+    generator = seeded(0)
     users, items = torch.cartesian_prod(torch.arange(6), torch.arange(5)).T[:, :-4]
     values = torch.randn(len(users), generator=generator)
     some = Ratings(users, items, values, n_users=6, n_items=5)

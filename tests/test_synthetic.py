@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mflib import make_low_rank_ratings, rmse
-from tests import seeded
+from mflib import make_low_rank_ratings, rmse, seeded
 
 
 def test_ratings_are_truth_plus_noise_of_the_stated_size():
@@ -17,7 +16,7 @@ def test_ratings_are_truth_plus_noise_of_the_stated_size():
         sigma=0.5,
         mean=3.5,
         bias_tau=0.4,
-        generator=seeded(),
+        generator=seeded(0),
     )
     assert len(ratings) == 15_000
     # Standard errors of a sample standard deviation s over n draws: s / sqrt(2 n).
@@ -33,23 +32,23 @@ def test_ratings_are_truth_plus_noise_of_the_stated_size():
 
 
 def test_complete_data_have_every_cell():
-    ratings, _ = make_low_rank_ratings(7, 5, 1, density=1.0, generator=seeded())
+    ratings, _ = make_low_rank_ratings(7, 5, 1, density=1.0, generator=seeded(0))
     assert ratings.dense()[1].all()
 
 
 def test_the_seed_decides_and_density_leaves_the_truth_alone():
-    first, truth = make_low_rank_ratings(20, 10, 2, density=0.3, generator=seeded())
-    again, _ = make_low_rank_ratings(20, 10, 2, density=0.3, generator=seeded())
-    more, same = make_low_rank_ratings(20, 10, 2, density=0.6, generator=seeded())
+    first, truth = make_low_rank_ratings(20, 10, 2, density=0.3, generator=seeded(0))
+    again, _ = make_low_rank_ratings(20, 10, 2, density=0.3, generator=seeded(0))
+    more, same = make_low_rank_ratings(20, 10, 2, density=0.6, generator=seeded(0))
     assert torch.equal(first.values, again.values)
     assert torch.equal(truth.U, same.U)
     assert len(more) == 2 * len(first)
 
 
 def test_power_law_popularity_has_a_long_tail():
-    uniform, _ = make_low_rank_ratings(300, 300, 1, density=0.05, generator=seeded())
+    uniform, _ = make_low_rank_ratings(300, 300, 1, density=0.05, generator=seeded(0))
     tail, _ = make_low_rank_ratings(
-        300, 300, 1, density=0.05, popularity="power-law", generator=seeded()
+        300, 300, 1, density=0.05, popularity="power-law", generator=seeded(0)
     )
     for ratings, least, most in ((uniform, 0.08, 0.12), (tail, 0.3, 0.9)):
         per_item = torch.bincount(ratings.items, minlength=300)
@@ -72,4 +71,4 @@ def test_power_law_popularity_has_a_long_tail():
 def test_refuses_bad_arguments(change, words):
     arguments = {"n_users": 5, "n_items": 4, "rank": 1, "density": 0.5, **change}
     with pytest.raises(ValueError, match=words):
-        make_low_rank_ratings(**arguments, generator=seeded())
+        make_low_rank_ratings(**arguments, generator=seeded(0))

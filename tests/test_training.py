@@ -4,14 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from mflib import MF, DivergenceError, fit, make_low_rank_ratings, rmse
-from tests import seeded
+from mflib import MF, DivergenceError, fit, make_low_rank_ratings, rmse, seeded
 
 
 @pytest.fixture
 def parts():
     ratings, _ = make_low_rank_ratings(
-        30, 20, rank=2, density=0.5, sigma=0.3, generator=seeded()
+        30, 20, rank=2, density=0.5, sigma=0.3, generator=seeded(0)
     )
     return ratings.split(0.6, 0.2, 0.2, generator=seeded(1))
 
@@ -135,7 +134,7 @@ def test_refuses_an_optimizer_of_another_model(parts):
 
 
 def test_refuses_ratings_of_another_size(parts):
-    other, _ = make_low_rank_ratings(31, 20, 1, density=0.5, generator=seeded())
+    other, _ = make_low_rank_ratings(31, 20, 1, density=0.5, generator=seeded(0))
     model = new_model()
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="test has 31 users"):
