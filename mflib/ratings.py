@@ -62,8 +62,9 @@ class Ratings:
             )
         if len(values) == 0:
             raise ValueError("values is empty: give at least one rating")
-        if not torch.isfinite(values).all():
-            at = int((~torch.isfinite(values)).nonzero()[0])
+        infinite = ~torch.isfinite(values)
+        if infinite.any():
+            at = int(infinite.nonzero()[0])
             raise ValueError(
                 f"values must be finite, got {values[at].item()} at position {at}; "
                 "leave unknown ratings out instead of marking them"
@@ -153,10 +154,7 @@ class Ratings:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with columns user, item, rating, one row per rating.
-
-        Ids are the labels where there are any.
-        """
+        """Return a table with columns user, item and rating; ids are the labels."""
         users, items = self.users.numpy(), self.items.numpy()
         return pd.DataFrame(
             {
@@ -167,10 +165,7 @@ class Ratings:
         )
 
     def dense(self) -> tuple[Tensor, Tensor]:
-        """Return R, shape (N, M), zero where unobserved, and the mask I of 0s and 1s.
-
-        For small data: it needs N x M numbers twice.
-        """
+        """Return R (0 where unobserved) and the mask I, both of shape (N, M)."""
         matrix = self.values.new_zeros(self.n_users, self.n_items)
         mask = torch.zeros_like(matrix)
         matrix[self.users, self.items] = self.values
