@@ -29,6 +29,8 @@ def real(
     name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf
 ) -> float:
     """Return ``value`` as a float, or refuse what is not finite and in range."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(
             f"{name} must be a number, got {value!r} of type {type(value).__name__}"
@@ -47,15 +49,21 @@ def vector(name: str, values: Any) -> Tensor:
     if isinstance(values, Tensor):
         tensor = values.detach().clone()
     else:
-        array = np.array(values)
-        if array.dtype.kind not in "iuf":
+        array = np.asarray(values)
+        if array.dtype.kind not in "iuf" or isinstance(values, np.ma.MaskedArray):
             raise TypeError(
                 f"{name} must hold numbers, got dtype {array.dtype}; "
                 "drop missing values and convert text first"
             )
-        tensor = torch.from_numpy(array)
-    if tensor.is_complex() or tensor.dtype == torch.bool:
-        raise TypeError(f"{name} must hold real numbers, got dtype {tensor.dtype}")
+        # One dtype for whole numbers and one for others, whatever width they came in.
+        kind = np.float64 if array.dtype.kind == "f" else np.int64
+        tensor = torch.from_numpy(array.astype(kind))
+    if tensor.is_complex() or tensor.dtype == torch.bool or tensor.is_sparse:
+        raise TypeError(
+            f"{name} must hold real numbers, got {tensor.layout} of {tensor.dtype}"
+        )
+    if not tensor.is_floating_point():
+        tensor = tensor.to(torch.int64)
     if tensor.ndim != 1:
         raise ValueError(
             f"{name} must be 1-D, got shape {tuple(tensor.shape)}; "

@@ -81,7 +81,7 @@ def als(
         mean=mean,
         init_std=init_std,
         generator=generator,
-    )
+    ).to(train.values.dtype)
     parts = measured_parts(model, train, validation, test)
 
     def record() -> dict[str, float]:
@@ -121,8 +121,9 @@ class _Half:
         n_rows = own[0].num_embeddings
         counts = torch.bincount(rows, minlength=n_rows)
         weights = counts if count_weighted else torch.ones_like(counts)
-        self.penalty = lam / 2 * weights
-        self.batches = list(row_batches(rows, n_rows))
+        self.penalty = (lam / 2 * weights).to(targets.dtype)
+        width = own[0].embedding_dim + (own[1] is not None)
+        self.batches = list(row_batches(rows, n_rows, width))
         self.columns, self.targets = columns, targets
         self.own, self.other = own, other
 
@@ -141,7 +142,9 @@ class _Half:
             bias.weight.copy_(w[:, factors.embedding_dim :])
 
 
-def row_batches(rows: Tensor, n_rows: int, chunk: int = 2**18) -> Iterator[Batch]:
+def row_batches(
+    rows: Tensor, n_rows: int, width: int, chunk: int = 2**22
+) -> Iterator[Batch]:
     """Yield batches of rows with similar numbers of ratings, padded to equal length.
 
     Parameters
@@ -150,8 +153,11 @@ def row_batches(rows: Tensor, n_rows: int, chunk: int = 2**18) -> Iterator[Batch
         The row of each rating.
     n_rows : int
         How many rows there are; those without ratings are in no batch.
+    width : int
+        Numbers per entry, and rows and columns of a row's Gram matrix.
     chunk : int
-        Entries that a batch may hold, padding included: it bounds the memory.
+        Numbers that a batch's entries, or its Gram matrices, may need: it bounds the
+        memory, except that a batch has at least one row.
 
     Yields
     ------
@@ -170,7 +176,7 @@ def row_batches(rows: Tensor, n_rows: int, chunk: int = 2**18) -> Iterator[Batch
     for size in size_class[counts > 0].unique():
         ids = (size_class == size).nonzero().squeeze(1)
         length = int(counts[ids].max())
-        for batch in ids.split(max(chunk // length, 1)):
+        for batch in ids.split(max(chunk // (width * max(length, width)), 1)):
             offsets = torch.arange(length)
             present = offsets < counts[batch, None]
             places = starts[batch, None] + offsets
@@ -204,14 +210,16 @@ def ridge_rows(
         leaves a choice, the smallest.
     """
     width = features.shape[1]
-    identity = torch.eye(width)
+    identity = torch.eye(width, dtype=features.dtype)
+    tiny = 10 * width * torch.finfo(features.dtype).eps  # of rounding in a Gram matrix
     solution = features.new_zeros(len(penalty), width)
     for ids, entries, present in batches:
         x = features[columns[entries]] * present[..., None]
         t = (targets[entries] * present)[..., None]
         a = penalty[ids, None, None]
         gram = x.mT @ x
-        if (a > 1e-12 * gram.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]).all():
+        scale = gram.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]
+        if (a > tiny * scale).all():
             factor = torch.linalg.cholesky(gram + a * identity)
             w = torch.cholesky_solve(x.mT @ t, factor)
         else:  # the Gram matrix may be singular: least squares on [x; sqrt(a) I]

@@ -64,6 +64,8 @@ class MF(nn.Module):
         n_items = _checks.count("n_items", n_items)
         rank = _checks.count("rank", rank)
         init_std = _checks.real("init_std", init_std, least=0.0)
+        if generator is not None:
+            _checks.generator("generator", generator)
         self.register_buffer("mean", torch.tensor(_checks.real("mean", mean)))
         self.U = nn.Embedding(n_users, rank)
         self.V = nn.Embedding(n_items, rank)
@@ -96,6 +98,16 @@ def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
             )
 
 
+def check_shape(predictions: Tensor, values: Tensor) -> None:
+    """Refuse predictions that would be broadcast against the ratings."""
+    shape = getattr(predictions, "shape", None)
+    if shape != values.shape:
+        raise ValueError(
+            f"the model must return a tensor of one prediction per rating, shape "
+            f"{tuple(values.shape)}, got {type(predictions).__name__} of shape {shape}"
+        )
+
+
 def objective(
     model: MF, ratings: Ratings, lam: float = 0.0, *, count_weighted: bool = False
 ) -> Tensor:
@@ -116,7 +128,7 @@ def objective(
         The penalty's weight, at least 0.
     count_weighted : bool, default False
         Multiply each row's penalty by its number of ratings
-        (Zhou et al. 2008, doi:10.1007/978-3-540-68880-8_32).
+        (weighted-λ-regularization: Zhou et al. 2008, doi:10.1007/978-3-540-68880-8_32).
 
     Returns
     -------
@@ -146,8 +158,12 @@ def _errors(
     check_sizes(model, ratings, "ratings")
     with torch.no_grad():
         predictions = model(ratings.users, ratings.items)
+        check_shape(predictions, ratings.values)
         if clip is not None:
-            predictions = predictions.clamp(*clip)
+            low, high = (_checks.real("clip", bound) for bound in clip)
+            if low >= high:
+                raise ValueError(f"clip must be (low, high), got {clip}")
+            predictions = predictions.clamp(low, high)
         return predictions - ratings.values
 
 

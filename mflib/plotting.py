@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 
 from mflib.ratings import Ratings
 
-# Okabe & Ito's palette, told apart by colour-blind readers (Wong 2011,
-# doi:10.1038/nmeth.1618); line styles and markers tell it apart in grey print.
+# Colours of Okabe & Ito (Wong 2011, doi:10.1038/nmeth.1618) and of Paul Tol, told apart
+# by colour-blind readers; things that share a figure differ in line style too.
 LINES: dict[str, dict[str, Any]] = {
     "train": {"color": "#0072b2", "linestyle": "-"},
     "validation": {"color": "#009e73", "linestyle": "-."},
@@ -28,7 +28,7 @@ LINES: dict[str, dict[str, Any]] = {
 }
 """How a thing is drawn, in every chapter."""
 
-PALETTE = ["#332288", "#aa4499", "#7a6a00", "#56b4e9", "#000000"]
+PALETTE = ["#882255", "#44aa99", "#b8860b", "#6699cc", "#661100"]
 """Colours for things without a line of their own in ``LINES``, in order of use."""
 
 
@@ -90,7 +90,7 @@ def plot_errors(
         line = LINES.get(name, {})
         ax.plot(x, y, label=name, **line)
         if name in ("validation", "test"):
-            lowest = np.argmin(y)
+            lowest = np.nanargmin(y)
             ax.plot(x[lowest], y[lowest], "o", color=line["color"])
     if noise_floor is not None:
         ax.axhline(noise_floor, label="noise floor", **LINES["noise floor"])
@@ -115,9 +115,9 @@ def plot_observed(ratings: Ratings, *, ax: Axes | None = None) -> Axes:
     """
     if ax is None:
         ax = plt.figure().add_subplot()
-    size = min(max(2000 / (len(ratings) ** 0.5 + 1) / 10, 0.2), 8.0)
+    dot = 1000 / max(ratings.n_users, ratings.n_items)  # smaller in a larger matrix
     ax.scatter(
-        ratings.items, ratings.users, s=size, color=PALETTE[0], marker="s", linewidths=0
+        ratings.items, ratings.users, s=dot, color=PALETTE[0], marker="s", linewidths=0
     )
     ax.set(
         xlim=(-0.5, ratings.n_items - 0.5),

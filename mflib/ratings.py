@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -21,11 +21,12 @@ class Ratings:
     users, items : array-like of int, shape (n,)
         Row and column of each rating, counted from 0.
     values : array-like of float, shape (n,)
-        The ratings, finite, in any unit. Stored in torch's default dtype.
+        The ratings, finite, in any unit. A floating-point tensor keeps its dtype;
+        anything else takes torch's default.
     n_users, n_items : int
         N and M. Users and items without any rating are allowed.
     user_labels, item_labels : pandas.Index, optional
-        Your own ids, one per user and one per item.
+        Your own ids, one per user and one per item, all different.
 
     Raises
     ------
@@ -54,7 +55,13 @@ class Ratings:
         n_items = _checks.count("n_items", self.n_items)
         users = _checks.ids("users", self.users, n_users, "n_users")
         items = _checks.ids("items", self.items, n_items, "n_items")
-        values = _checks.vector("values", self.values).to(torch.get_default_dtype())
+        values = _checks.vector("values", self.values)
+        if not (isinstance(self.values, Tensor) and values.is_floating_point()):
+            values = values.to(torch.get_default_dtype())
+        if n_users * n_items > torch.iinfo(torch.int64).max:
+            raise ValueError(
+                f"n_users * n_items must be below 2^63, got {n_users} * {n_items}"
+            )
         if not len(users) == len(items) == len(values):
             raise ValueError(
                 "users, items and values must have the same length, got "
@@ -77,14 +84,18 @@ class Ratings:
                 f"users and items hold the pair ({users[first]}, {items[first]}) "
                 f"twice, at positions {first} and {second}; keep one rating per pair"
             )
+        checked: dict[str, Any] = {"users": users, "items": items, "values": values}
+        checked |= {"n_users": n_users, "n_items": n_items}
         for name, size in (("user_labels", n_users), ("item_labels", n_items)):
-            labels = getattr(self, name)
-            if labels is not None and len(labels) != size:
-                raise ValueError(
-                    f"{name} must have {size} entries, one per id, got {len(labels)}"
-                )
-        for name, checked in (("users", users), ("items", items), ("values", values)):
-            object.__setattr__(self, name, checked)
+            if getattr(self, name) is not None:
+                labels = checked[name] = pd.Index(getattr(self, name))
+                if len(labels) != size or not labels.is_unique:
+                    raise ValueError(
+                        f"{name} must have {size} different entries, one per id, "
+                        f"got {len(labels)}, {labels.nunique()} of them different"
+                    )
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -121,12 +132,13 @@ class Ratings:
         Returns
         -------
         Ratings
-            With ``user_labels`` and ``item_labels``, sorted.
+            With ``user_labels`` and ``item_labels``, in the order of their kind.
 
         Raises
         ------
         ValueError
-            If a column is missing, an id is missing, or the ratings are not valid.
+            If a column, an id or a rating is missing, a (user, item) pair appears
+            twice, or the ratings are not valid.
         """
         for name in (user, item, rating):
             if name not in frame.columns:
@@ -134,19 +146,29 @@ class Ratings:
                     f"frame has no column {name!r}, only {list(frame.columns)}; "
                     "name the columns with user=, item= and rating="
                 )
-        for name in (user, item):
+        for name in (user, item, rating):
             missing = frame[name].isna().to_numpy()
             if missing.any():
                 raise ValueError(
-                    f"frame[{name!r}] has no id in row {int(missing.argmax())}; "
-                    "drop rows without an id"
+                    f"frame[{name!r}] has no value in row {int(missing.argmax())}; "
+                    "drop the rows that lack one: frame.dropna()"
                 )
+        repeated = frame.duplicated([user, item]).to_numpy()
+        if repeated.any():
+            at = int(repeated.argmax())
+            pair = frame[user].iloc[at], frame[item].iloc[at]
+            raise ValueError(
+                f"frame holds {user} {pair[0]!r} with {item} {pair[1]!r} twice, the "
+                f"second time in row {at}; keep one rating per pair"
+            )
         users, user_labels = pd.factorize(frame[user], sort=True)
         items, item_labels = pd.factorize(frame[item], sort=True)
         return cls(
             _checks.vector("users", users),
             _checks.vector("items", items),
-            _checks.vector(f"frame[{rating!r}]", frame[rating]),
+            _checks.vector(f"frame[{rating!r}]", frame[rating]).to(
+                torch.get_default_dtype()
+            ),
             n_users=max(len(user_labels), 1),
             n_items=max(len(item_labels), 1),
             user_labels=pd.Index(user_labels),
@@ -203,7 +225,7 @@ class Ratings:
             Source of the shuffle: the same state gives the same parts.
         stratify : {"user", None}
             With "user", each user's own ratings are divided in these shares, to
-            within one rating, so that no user falls into one part by bad luck.
+            within one rating: a small part may have none of a user with few.
 
         Returns
         -------

@@ -8,8 +8,6 @@ from typing import Any
 
 from IPython.display import Markdown
 
-DOCSTRING = "a line of a docstring"
-
 
 def show_source(thing: type | Callable[..., Any]) -> Markdown:
     """Render the source of a function or class of mflib in a notebook.
@@ -25,11 +23,11 @@ def show_source(thing: type | Callable[..., Any]) -> Markdown:
         A highlighted code block on the site and in JupyterLab.
     """
     source = textwrap.dedent(inspect.getsource(thing))
-    lines = source.splitlines()
+    docstring: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
             text = node.body[0]
-            for number in range(text.lineno, (text.end_lineno or text.lineno) + 1):
-                lines[number - 1] = DOCSTRING
-    code = [line for line in lines if line != DOCSTRING]
+            docstring.update(range(text.lineno, (text.end_lineno or text.lineno) + 1))
+    lines = enumerate(source.splitlines(), start=1)
+    code = [line for number, line in lines if number not in docstring]
     return Markdown("\n".join(["```python", *code, "```"]))

@@ -14,7 +14,7 @@ from mflib.ratings import Ratings
 
 def seeded(seed: int) -> torch.Generator:
     """Return a source of random numbers in the state that ``seed`` stands for."""
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(_checks.count("seed", seed, least=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def make_low_rank_ratings(
     _checks.generator("generator", generator)
     n_cells = n_users * n_items
     n = round(density * n_cells)
-    if not 1 <= n <= n_cells:
+    if not (density <= 1.0 and n >= 1):
         raise ValueError(
             f"density must lie in (0, 1] and observe at least one of the {n_cells} "
             f"cells, got {density}"

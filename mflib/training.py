@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import measured_parts, rmse
+from mflib.model import check_shape, measured_parts, rmse
 from mflib.ratings import Ratings
 
 
@@ -67,8 +68,8 @@ def fit(
     Raises
     ------
     DivergenceError
-        If the loss stops being finite, most often from too large a learning rate.
-        The model is left as it was before that loss's gradient step.
+        If a loss or the error after an epoch is not finite, most often from too
+        large a learning rate.
     ValueError, TypeError
         If an argument is out of range or the optimizer does not train this model.
     """
@@ -79,6 +80,13 @@ def fit(
     batch_size = min(_checks.count("batch_size", batch_size), n)
     criterion = nn.MSELoss() if criterion is None else criterion
     parts = measured_parts(model, train, validation, test)
+    if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(
+        optimizer, torch.optim.LBFGS
+    ):
+        raise TypeError(
+            f"optimizer must be an optimizer that steps without a closure, made as in "
+            f"torch.optim.Adam(model.parameters()), got {optimizer!r}"
+        )
     own = {id(parameter) for parameter in model.parameters()}
     if not any(
         id(p) in own for group in optimizer.param_groups for p in group["params"]
@@ -90,6 +98,15 @@ def fit(
 
     def record() -> dict[str, float]:
         return {name: rmse(model, part) for name, part in parts.items()}
+
+    def check_finite(value: float, epoch: int) -> None:
+        if not math.isfinite(value):
+            rates = sorted({float(group["lr"]) for group in optimizer.param_groups})
+            raise DivergenceError(
+                f"training diverged: an error of {value} in epoch {epoch}; lower the "
+                f"learning rate (the optimizer has lr {rates})",
+                table(),
+            )
 
     def table() -> pd.DataFrame:
         return pd.DataFrame(errors, columns=list(parts)).rename_axis("epoch")
@@ -103,15 +120,17 @@ def fit(
         for batch in batches:
             optimizer.zero_grad()
             predictions = model(train.users[batch], train.items[batch])
+            check_shape(predictions, train.values[batch])
             loss = criterion(predictions, train.values[batch])
-            if not torch.isfinite(loss):
-                rates = sorted({group["lr"] for group in optimizer.param_groups})
-                raise DivergenceError(
-                    f"training diverged: the loss is {loss.item()} in epoch {epoch}; "
-                    f"lower the learning rate (optimizer has lr {rates})",
-                    table(),
+            if loss.ndim != 0:
+                raise ValueError(
+                    f"criterion must return a scalar, got shape {tuple(loss.shape)}; "
+                    'for example nn.MSELoss(reduction="mean")'
                 )
+            check_finite(loss.item(), epoch)
             loss.backward()
             optimizer.step()
-        errors.append(record())
+        latest = record()
+        check_finite(sum(latest.values()), epoch)
+        errors.append(latest)
     return table()

@@ -110,6 +110,28 @@ def test_a_model_of_another_size_is_refused(ratings):
             measure(model, ratings)
 
 
+def test_predictions_that_would_broadcast_are_refused(ratings):
+    with pytest.raises(ValueError, match=r"shape \(4,\), got Tensor of shape.*4, 1"):
+        rmse(lambda users, items: torch.zeros(len(users), 1), ratings)
+    with pytest.raises(ValueError, match="got float of shape None"):
+        rmse(lambda users, items: 3.5, ratings)
+
+
+@pytest.mark.parametrize("clip", [(5.0, 0.5), (float("nan"), 5.0)])
+def test_clip_must_be_a_range(ratings, clip):
+    with pytest.raises(ValueError, match="clip"):
+        rmse(MF(4, 3, rank=1), ratings, clip=clip)
+
+
+def test_mean_may_be_a_tensor_and_generator_must_be_one(ratings):
+    assert MF(4, 3, rank=1, mean=ratings.values.mean()).mean == ratings.values.mean()
+    with pytest.raises(TypeError, match="generator"):
+        MF(4, 3, rank=1, generator=0)
+    for seed, error in (("a", TypeError), (1.5, TypeError), (-1, ValueError)):
+        with pytest.raises(error, match="seed"):
+            seeded(seed)
+
+
 def test_a_negative_penalty_is_refused(ratings):
     with pytest.raises(ValueError, match="lam must be at least 0, got -1"):
         objective(MF(4, 3, rank=2), ratings, -1.0)

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflib import LINES, Ratings, plot_errors, plot_observed, use_style
+from mflib import LINES, PALETTE, Ratings, plot_errors, plot_observed, use_style
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +58,7 @@ def test_lines_are_told_apart_without_colour():
         if name in ("train", "validation", "test", "noise floor")
     ]
     assert len(set(looks)) == len(looks)
+
+
+def test_the_palette_has_no_colour_that_means_something():
+    assert not set(PALETTE) & {line["color"] for line in LINES.values()}

@@ -24,12 +24,30 @@ def test_holds_the_triples_in_the_default_dtype():
 
 
 def test_later_changes_to_the_arguments_do_not_reach_it():
-    values = np.array([1.0, 2.0])
-    ratings = Ratings(
-        torch.tensor([0, 1]), np.array([0, 1]), values, n_users=2, n_items=2
+    users, items = torch.tensor([0, 1]), np.array([0, 1])
+    for values in (torch.tensor([1.0, 2.0]), np.array([1.0, 2.0])):
+        ratings = Ratings(users, items, values, n_users=2, n_items=2)
+        users[0], items[0], values[0] = 1, 1, np.nan
+        assert ratings.users.tolist() == ratings.items.tolist() == [0, 1]
+        assert ratings.values.tolist() == [1.0, 2.0]
+        users[0], items[0] = 0, 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.uint32, ">i8"])
+def test_takes_ids_of_any_whole_dtype(dtype):
+    ids = np.array([0, 100], dtype=dtype)
+    ratings = Ratings(ids, ids, [1.0, 2.0], n_users=np.int16(300), n_items=256)
+    assert ratings.users.tolist() == [0, 100]
+    assert type(ratings.n_users) is int
+    assert ratings.density == 2 / (300 * 256)
+
+
+def test_a_floating_tensor_keeps_its_dtype_and_so_do_its_subsets():
+    single = Ratings(
+        [0, 1], [0, 1], torch.tensor([1.0, 2.0]).float(), n_users=2, n_items=2
     )
-    values[0] = np.nan
-    assert torch.equal(ratings.values, torch.tensor([1.0, 2.0]))
+    assert single.values.dtype == torch.float32
+    assert single.subset(torch.tensor([0])).values.dtype == torch.float32
 
 
 def test_takes_read_only_and_strided_arrays():
@@ -64,6 +82,17 @@ def test_takes_read_only_and_strided_arrays():
         ({"n_items": 2.0}, TypeError, ["n_items", "whole number"]),
         ({"n_items": True}, TypeError, ["n_items", "whole number"]),
         ({"user_labels": pd.Index(["a"])}, ValueError, ["user_labels", "2", "got 1"]),
+        ({"item_labels": ["a", "a"]}, ValueError, ["item_labels", "1 of them differ"]),
+        (
+            {"n_users": 2**40, "n_items": 2**40},
+            ValueError,
+            ["n_users * n_items", "2^63"],
+        ),
+        (
+            {"values": np.ma.masked_array([1.0, 2.0], mask=[0, 1])},
+            TypeError,
+            ["values", "missing"],
+        ),
     ],
 )
 def test_refuses_bad_input_and_says_why(change, error, words):
@@ -105,10 +134,21 @@ def test_from_frame_names_the_columns_that_are_there():
 
 def test_from_frame_refuses_missing_ids_and_ratings():
     frame = pd.DataFrame({"user": ["a", None], "item": [1, 2], "rating": [1.0, 2.0]})
-    with pytest.raises(ValueError, match=r"frame\['user'\] has no id in row 1"):
+    with pytest.raises(ValueError, match=r"frame\['user'\] has no value in row 1"):
         Ratings.from_frame(frame)
     frame = pd.DataFrame({"user": [1], "item": [2], "rating": ["five"]})
     with pytest.raises(TypeError, match=r"frame\['rating'\].*numbers"):
+        Ratings.from_frame(frame)
+    for missing in (None, pd.NA):
+        ratings = pd.array([1.0, missing], dtype="Float64")
+        frame = pd.DataFrame({"user": [1, 2], "item": [3, 4], "rating": ratings})
+        with pytest.raises(ValueError, match=r"'rating'\] has no value in row 1"):
+            Ratings.from_frame(frame)
+
+
+def test_from_frame_names_the_pair_that_is_there_twice():
+    frame = pd.DataFrame({"user": [7, 7], "item": [50, 50], "rating": [1.0, 2.0]})
+    with pytest.raises(ValueError, match=r"user .*7.* with item .*50.* twice.* row 1"):
         Ratings.from_frame(frame)
 
 

@@ -51,9 +51,9 @@ def test_power_law_popularity_has_a_long_tail():
         300, 300, 1, density=0.05, popularity="power-law", generator=seeded(0)
     )
     for ratings, least, most in ((uniform, 0.08, 0.12), (tail, 0.3, 0.9)):
-        per_item = torch.bincount(ratings.items, minlength=300)
-        share_of_first_tenth = per_item[:30].sum() / len(ratings)
-        assert least < share_of_first_tenth < most
+        for ids in (ratings.items, ratings.users):
+            share_of_first_tenth = (ids < 30).sum() / len(ratings)
+            assert least < share_of_first_tenth < most
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,7 @@ def test_power_law_popularity_has_a_long_tail():
         ({"density": 0.0}, "density must be greater than 0"),
         ({"density": 1.1}, r"density must lie in \(0, 1\].*1.1"),
         ({"density": 0.001}, "at least one of the 20 cells"),
+        ({"density": 1.04}, r"density must lie in"),
         ({"rank": 0}, "rank must be at least 1"),
         ({"sigma": -1.0}, "sigma must be at least 0"),
         ({"tau": float("inf")}, "tau must be finite"),

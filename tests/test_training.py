@@ -1,5 +1,6 @@
 """fit: the same steps as the loop a student would write, and honest about failure."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -98,6 +99,15 @@ def test_held_out_parts_are_never_learned_from(parts):
     assert torch.equal(*ends)
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
+def test_divergence_in_the_last_epoch_is_an_error_too(parts, epochs):
+    model = new_model()
+    sgd = torch.optim.SGD(model.parameters(), lr=torch.tensor(1e200))
+    with pytest.raises(DivergenceError) as caught:
+        fit(model, parts[0], optimizer=sgd, epochs=epochs)
+    assert np.isfinite(caught.value.history).all(axis=None)
+
+
 def test_divergence_is_an_error_that_keeps_the_history(parts):
     train, _, _ = parts
     model = new_model()
@@ -109,7 +119,6 @@ def test_divergence_is_an_error_that_keeps_the_history(parts):
     history = caught.value.history
     assert 1 <= len(history) < 100
     assert history["train"][0] == rmse(new_model(), train)
-    assert not any(torch.isnan(p).any() for p in model.parameters())
 
 
 @pytest.mark.parametrize(
@@ -125,6 +134,17 @@ def test_refuses_bad_arguments(parts, change, error, words):
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(error, match=words):
         fit(model, parts[0], **{"optimizer": sgd, "epochs": 1, **change})
+
+
+def test_refuses_optimizers_and_criteria_that_the_loop_cannot_use(parts):
+    model = new_model()
+    for optimizer in (torch.optim.LBFGS(model.parameters()), torch.optim.Adam):
+        with pytest.raises(TypeError, match="without a closure"):
+            fit(model, parts[0], optimizer=optimizer, epochs=1)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    each = nn.MSELoss(reduction="none")
+    with pytest.raises(ValueError, match="criterion must return a scalar"):
+        fit(model, parts[0], optimizer=sgd, criterion=each, epochs=1)
 
 
 def test_refuses_an_optimizer_of_another_model(parts):
