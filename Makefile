@@ -38,21 +38,23 @@ book: $(READER)
 	@$(BIN)/jupyter-book build . -W -n --keep-going -q
 
 test: $(TESTER)
-	@echo "1/7 Code and notebooks: ruff check"
+	@echo "1/8 Code and notebooks: ruff check"
 	@$(BIN)/ruff check --quiet .
-	@echo "2/7 Code and notebooks: ruff format"
+	@echo "2/8 Code and notebooks: ruff format"
 	@$(BIN)/ruff format --quiet --check .
-	@echo "3/7 Types: mypy"
+	@echo "3/8 Types: mypy"
 	@$(BIN)/mypy
-	@echo "4/7 Unit, property and gate tests: pytest"
+	@echo "4/8 Unit, property and gate tests: pytest"
 	@$(BIN)/python -m pytest -q -rs
-	@echo "5/7 Notebooks are canonical, executed and clean"
+	@echo "5/8 Notebooks are canonical, executed and clean"
 	@$(BIN)/python tools/chapters.py --check
-	@echo "6/7 Every cell runs and gives the stored outputs and figures: pytest --nbval"
+	@echo "6/8 Every cell runs and gives the stored outputs and figures: pytest --nbval"
 	@$(BIN)/python -m pytest -q -rs -p tests.nbval_gate --nbval --nbval-current-env \
 	    --nbval-cell-timeout=$(CELL_TIMEOUT) chapters
-	@echo "7/7 The site builds without a warning"
+	@echo "7/8 The site builds without a warning"
 	@$(MAKE) --no-print-directory book
+	@echo "8/8 The built site in a browser: pytest -m browser"
+	@$(BIN)/python -m pytest -q -rs -m browser tests/browser
 	@echo "All checks passed."
 
 live: $(READER)
@@ -83,7 +85,7 @@ $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PIP) install -qq -r requirements.txt
 	@touch $@
 
-$(TESTER): $(READER) requirements/test.txt
+$(TESTER): $(READER) requirements/test.txt requirements/browser.txt
 	@echo "Installing what the tests need into .venv"
-	@$(PIP) install -qq -r requirements/test.txt
+	@$(PIP) install -qq -r requirements/browser.txt
 	@touch $@

@@ -4,8 +4,10 @@ from mflib.als import als
 from mflib.baselines import bias_baseline
 from mflib.model import MF, mae, objective, rmse
 from mflib.movielens import DataUnavailableError, fetch_movielens
+from mflib.penalties import l1_penalty, l2_penalty, soft_threshold
 from mflib.plotting import LINES, PALETTE, plot_errors, plot_observed, use_style
 from mflib.ratings import Ratings
+from mflib.slider import slider_figure
 from mflib.source import show_source
 from mflib.synthetic import Truth, make_low_rank_ratings, seeded
 from mflib.training import DivergenceError, fit
@@ -22,6 +24,8 @@ __all__ = [
     "bias_baseline",
     "fetch_movielens",
     "fit",
+    "l1_penalty",
+    "l2_penalty",
     "mae",
     "make_low_rank_ratings",
     "objective",
@@ -30,5 +34,7 @@ __all__ = [
     "rmse",
     "seeded",
     "show_source",
+    "slider_figure",
+    "soft_threshold",
     "use_style",
 ]

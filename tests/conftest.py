@@ -2,6 +2,11 @@
 
 import pytest
 import torch
+from hypothesis import settings
+
+# The same examples in every run, and no limit on how long one may take.
+settings.register_profile("book", derandomize=True, deadline=None)
+settings.load_profile("book")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -12,7 +12,7 @@ from mflib import Ratings, als, make_low_rank_ratings, objective, seeded
 from mflib.als import ridge_rows, row_batches
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**31),
     rank=st.integers(1, 6),

@@ -1,0 +1,78 @@
+"""The two penalties of the lecture, and the step that makes exact zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from mflib import _checks
+
+
+def l1_penalty(parameters: Tensor | Iterable[Tensor]) -> Tensor:
+    """Sum of the absolute values of all entries: ||w||_1 (slide S5).
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+
+    Returns
+    -------
+    Tensor
+        A scalar that gradients flow through.
+    """
+    return _total(tensor.abs().sum() for tensor in _tensors(parameters))
+
+
+def l2_penalty(parameters: Tensor | Iterable[Tensor]) -> Tensor:
+    """Sum of the squares of all entries: ||w||_2^2, or ||W||_F^2 (slides S5 to S7).
+
+    It is the square of the norm, and has no factor 1/2.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+
+    Returns
+    -------
+    Tensor
+        A scalar that gradients flow through.
+    """
+    return _total(tensor.square().sum() for tensor in _tensors(parameters))
+
+
+def soft_threshold(values: Tensor, threshold: float) -> Tensor:
+    """Move every entry towards zero by ``threshold``, and stop there.
+
+    The proximal step of the L1 norm: for each entry a, the w that minimises
+    (w - a)^2 / 2 + threshold * |w|
+    (Beck & Teboulle 2009, doi:10.1137/080716542).
+
+    Parameters
+    ----------
+    values : Tensor
+    threshold : float
+        At least 0.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape; entries within ``threshold`` of zero are exactly zero.
+    """
+    threshold = _checks.real("threshold", threshold, least=0.0)
+    return values.sign() * (values.abs() - threshold).clamp(min=0)
+
+
+def _tensors(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if not tensors:
+        raise ValueError(
+            "parameters is empty: pass at least one tensor (a generator such as "
+            "model.parameters() can be read only once)"
+        )
+    return tensors
+
+
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).sum()
