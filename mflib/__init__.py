@@ -2,10 +2,12 @@
 
 from mflib.als import als
 from mflib.baselines import bias_baseline
+from mflib.gibbs import Prior, draw_rows, gibbs, gibbs_sweep
 from mflib.model import MF, mae, objective, rmse
 from mflib.movielens import DataUnavailableError, fetch_movielens
 from mflib.penalties import l1_penalty, l2_penalty, soft_threshold
 from mflib.plotting import LINES, PALETTE, plot_errors, plot_observed, use_style
+from mflib.posterior import Posterior
 from mflib.ratings import Ratings
 from mflib.slider import slider_figure
 from mflib.source import show_source
@@ -18,12 +20,17 @@ __all__ = [
     "PALETTE",
     "DataUnavailableError",
     "DivergenceError",
+    "Posterior",
+    "Prior",
     "Ratings",
     "Truth",
     "als",
     "bias_baseline",
+    "draw_rows",
     "fetch_movielens",
     "fit",
+    "gibbs",
+    "gibbs_sweep",
     "l1_penalty",
     "l2_penalty",
     "mae",

@@ -82,7 +82,7 @@ def als(
         init_std=init_std,
         generator=generator,
     ).to(train.values.dtype)
-    parts = measured_parts(model, train, validation, test)
+    parts = measured_parts(train, validation, test)
 
     def record() -> dict[str, float]:
         j = objective(model, train, lam, count_weighted=count_weighted)
@@ -183,6 +183,15 @@ def row_batches(
             yield batch, order[places.where(present, 0)], present
 
 
+def gather(
+    batch: Batch, columns: Tensor, targets: Tensor, features: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return features (B, L, p) and targets (B, L, 1) of a batch; padding is zero."""
+    _, entries, present = batch
+    x = features[columns[entries]] * present[..., None]
+    return x, (targets[entries] * present)[..., None]
+
+
 def ridge_rows(
     batches: Iterable[Batch],
     columns: Tensor,
@@ -213,9 +222,9 @@ def ridge_rows(
     identity = torch.eye(width, dtype=features.dtype)
     tiny = 10 * width * torch.finfo(features.dtype).eps  # of rounding in a Gram matrix
     solution = features.new_zeros(len(penalty), width)
-    for ids, entries, present in batches:
-        x = features[columns[entries]] * present[..., None]
-        t = (targets[entries] * present)[..., None]
+    for batch in batches:
+        ids = batch[0]
+        x, t = gather(batch, columns, targets, features)
         a = penalty[ids, None, None]
         gram = x.mT @ x
         scale = gram.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]

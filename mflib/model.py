@@ -197,11 +197,15 @@ def mae(
 
 
 def measured_parts(
-    model: Predictor, train: Ratings, validation: Ratings | None, test: Ratings | None
+    train: Ratings, validation: Ratings | None, test: Ratings | None
 ) -> dict[str, Ratings]:
-    """Return the parts that were given, by name, all of the model's size."""
+    """Return the parts that were given, by name, all of the training part's size."""
     parts = {"train": train, "validation": validation, "test": test}
     given = {name: part for name, part in parts.items() if part is not None}
     for name, part in given.items():
-        check_sizes(model, part, name)
+        if (part.n_users, part.n_items) != (train.n_users, train.n_items):
+            raise ValueError(
+                f"{name} has {part.n_users} users and {part.n_items} items, but train "
+                f"has {train.n_users} and {train.n_items}; take both from one split"
+            )
     return given

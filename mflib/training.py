@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import check_shape, measured_parts, rmse
+from mflib.model import check_shape, check_sizes, measured_parts, rmse
 from mflib.ratings import Ratings
 
 
@@ -79,7 +79,8 @@ def fit(
         batch_size = n
     batch_size = min(_checks.count("batch_size", batch_size), n)
     criterion = nn.MSELoss() if criterion is None else criterion
-    parts = measured_parts(model, train, validation, test)
+    parts = measured_parts(train, validation, test)
+    check_sizes(model, train, "train")
     if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(
         optimizer, torch.optim.LBFGS
     ):

@@ -1,0 +1,315 @@
+"""Gibbs sampling: the whole posterior of a matrix factorization, not its peak alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mflib import _checks
+from mflib.als import Batch, gather, row_batches
+from mflib.model import measured_parts
+from mflib.posterior import Posterior
+from mflib.ratings import Ratings
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is believed of the scales before any rating is seen.
+
+    A precision (1 / variance) has a Gamma distribution: that of a variance estimated
+    from ``dof`` earlier observations, which came out as ``scale ** 2``. The mean of
+    the rows' coordinates is zero, as certain as one row makes it.
+
+    Attributes
+    ----------
+    noise, factors, biases : float
+        The scales: of the noise, of the entries of u_i and v_j, of b_i and c_j.
+    dof : int, default 2
+        How many observations each of these beliefs is worth.
+    """
+
+    noise: float
+    factors: float
+    biases: float
+    dof: int = 2
+
+    def __post_init__(self) -> None:
+        for name in ("noise", "factors", "biases"):
+            _checks.real(name, getattr(self, name), above=0.0)
+        _checks.count("dof", self.dof)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One side's coordinates, and the normal distribution that they come from.
+
+    Attributes
+    ----------
+    values : Tensor, shape (n_rows, p)
+        u_i (or v_j), followed by the bias where there is one.
+    mean, precision : Tensor, shape (p,)
+        Of the distribution of each coordinate.
+    """
+
+    values: Tensor
+    mean: Tensor
+    precision: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All unknowns at one step of the sampler."""
+
+    users: Rows
+    items: Rows
+    noise_precision: Tensor
+
+
+def gibbs(
+    train: Ratings,
+    *,
+    rank: int,
+    samples: int = 200,
+    burn_in: int = 50,
+    thin: int = 1,
+    biases: bool = True,
+    mean: float | None = None,
+    prior: Prior | None = None,
+    generator: torch.Generator,
+    validation: Ratings | None = None,
+    test: Ratings | None = None,
+    progress: bool = False,
+) -> tuple[Posterior, pd.DataFrame]:
+    """Draw factors, biases, their scales and the noise from their posterior.
+
+    Each sweep draws every unknown from its distribution given all others: all u_i
+    (with b_i), all v_j (with c_j), the mean and precision of each coordinate, and the
+    noise, as Salakhutdinov & Mnih (2008, doi:10.1145/1390156.1390267), with one
+    precision per coordinate in place of a full matrix.
+
+    Parameters
+    ----------
+    train : Ratings
+        The ratings to learn from.
+    rank : int
+        k.
+    samples : int, default 200
+        How many samples to keep.
+    burn_in : int, default 50
+        Sweeps to discard first.
+    thin : int, default 1
+        Keep every thin-th sweep after that.
+    biases : bool, default True
+        Include b_i and c_j.
+    mean : float, optional
+        A constant in all predictions; the mean of the training ratings by default.
+    prior : Prior, optional
+        By default, scales of the order of the training ratings' own spread, each
+        worth two observations.
+    generator : torch.Generator
+        Source of all random numbers.
+    validation, test : Ratings, optional
+        Predicted by the mean of the samples so far; never learned from.
+    progress : bool, default False
+        Show a progress bar.
+
+    Returns
+    -------
+    posterior : Posterior
+        It holds all samples: samples * (N + M) * (k + 1) numbers.
+    history : pandas.DataFrame
+        One row per sample kept: ``sigma`` and ``tau`` of that sample, and the RMSE of
+        the mean prediction so far, for each of train, validation and test given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range, or the parts differ in size.
+    """
+    rank = _checks.count("rank", rank)
+    samples = _checks.count("samples", samples)
+    burn_in = _checks.count("burn_in", burn_in, least=0)
+    thin = _checks.count("thin", thin)
+    _checks.generator("generator", generator)
+    center = _checks.real("mean", train.values.mean() if mean is None else mean)
+    if prior is None:
+        spread = max(float((train.values - center).square().mean().sqrt()), 1e-3)
+        prior = Prior(noise=spread, factors=(spread**2 / rank) ** 0.25, biases=spread)
+    parts = measured_parts(train, validation, test)
+    data = Data(train, rank, biases, center)
+    scale = data.scale(prior)
+
+    def start(n_rows: int) -> Rows:
+        values = scale * normal((n_rows, len(scale)), generator, scale.dtype)
+        return Rows(values, torch.zeros_like(scale), scale**-2)
+
+    noise_precision = torch.tensor(prior.noise**-2, dtype=scale.dtype)
+    state = State(start(train.n_users), start(train.n_items), noise_precision)
+    totals = {name: torch.zeros_like(part.values) for name, part in parts.items()}
+    states, history = [], []
+    for step in tqdm(range(1, burn_in + samples * thin + 1), disable=not progress):
+        state = gibbs_sweep(state, data, prior, generator)
+        if step <= burn_in or (step - burn_in) % thin:
+            continue
+        states.append(state)
+        latest = collect([state], rank, center)
+        row = {"sigma": float(latest.sigma), "tau": float(latest.tau)}
+        for name, part in parts.items():
+            totals[name] += latest(part.users, part.items)
+            errors = totals[name] / len(states) - part.values
+            row[name] = float(errors.square().mean().sqrt())
+        history.append(row)
+    table = pd.DataFrame(history, index=pd.RangeIndex(1, samples + 1, name="sample"))
+    return collect(states, rank, center), table
+
+
+class Data:
+    """The training ratings, arranged for both halves of a sweep."""
+
+    def __init__(
+        self, train: Ratings, rank: int, biases: bool = True, mean: float = 0.0
+    ) -> None:
+        self.users, self.items = train.users, train.items
+        self.values = train.values - mean
+        self.rank, self.biases = rank, biases
+        width = rank + biases
+        self.by_user = list(row_batches(train.users, train.n_users, width))
+        self.by_item = list(row_batches(train.items, train.n_items, width))
+
+    def scale(self, prior: Prior) -> Tensor:
+        """Return the prior scale of each coordinate of a row: factors, then bias."""
+        scales = [prior.factors] * self.rank + [prior.biases] * self.biases
+        return torch.tensor(scales, dtype=self.values.dtype)
+
+
+def gibbs_sweep(
+    state: State, data: Data, prior: Prior, generator: torch.Generator
+) -> State:
+    """Draw all unknowns once, each given all others."""
+    rank, alpha = data.rank, state.noise_precision
+    scale = data.scale(prior)
+
+    users, items = state.users, state.items
+    x, offset = _features(items.values, data.items, rank)
+    values = draw_rows(
+        users, data.by_user, data.items, data.values - offset, x, alpha, generator
+    )
+    users = Rows(values, *draw_scales(values, scale, prior.dof, generator))
+
+    x, offset = _features(users.values, data.users, rank)
+    values = draw_rows(
+        items, data.by_item, data.users, data.values - offset, x, alpha, generator
+    )
+    items = Rows(values, *draw_scales(values, scale, prior.dof, generator))
+
+    _, offset_i = _features(users.values, data.users, rank)
+    _, offset_j = _features(items.values, data.items, rank)
+    taste = users.values[data.users, :rank] * items.values[data.items, :rank]
+    errors = data.values - offset_i - offset_j - taste.sum(-1)
+    total = prior.dof * prior.noise**2 + errors.square().sum()
+    drawn = chi_square(prior.dof + len(errors), 1, generator, total.dtype)
+    alpha = drawn[0] / total
+    return State(users, items, alpha)
+
+
+def _features(values: Tensor, ids: Tensor, rank: int) -> tuple[Tensor, Tensor | float]:
+    """Return what one side offers the other: its factors with a 1, and its biases."""
+    if values.shape[1] == rank:
+        return values, 0.0
+    ones = torch.ones_like(values[:, :1])
+    return torch.cat([values[:, :rank], ones], dim=1), values[ids, rank]
+
+
+def draw_rows(
+    rows: Rows,
+    batches: Iterable[Batch],
+    columns: Tensor,
+    targets: Tensor,
+    features: Tensor,
+    noise_precision: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw each row from its normal distribution given everything else.
+
+    Its precision matrix is P = alpha sum x x^T + diag(precision), its mean
+    P^-1 (alpha sum t x + precision * mean), with the sums over the row's ratings.
+
+    Parameters
+    ----------
+    rows : Rows
+        Only ``mean`` and ``precision`` are used, and the shape of ``values``.
+    batches, columns, targets, features
+        As for :func:`mflib.als.ridge_rows`.
+    noise_precision : Tensor
+        alpha = 1 / sigma^2.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor, shape (n_rows, p)
+    """
+    noise = normal(rows.values.shape, generator, targets.dtype)
+    drawn = rows.mean + noise / rows.precision.sqrt()  # rows without ratings
+    for batch in batches:
+        x, t = gather(batch, columns, targets, features)
+        precision = noise_precision * (x.mT @ x) + torch.diag(rows.precision)
+        factor = torch.linalg.cholesky(precision)
+        moment = noise_precision * (x.mT @ t) + (rows.precision * rows.mean)[:, None]
+        ids = batch[0]
+        # P = L L^T: L^-T times standard normal noise has covariance P^-1.
+        deviation = torch.linalg.solve_triangular(
+            factor.mT, noise[ids][..., None], upper=True
+        )
+        drawn[ids] = (torch.cholesky_solve(moment, factor) + deviation).squeeze(-1)
+    return drawn
+
+
+def draw_scales(
+    values: Tensor, scale: Tensor, dof: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw mean and precision of each coordinate, given all rows (normal-Gamma)."""
+    n, p = values.shape
+    average = values.mean(0)
+    squares = (values - average).square().sum(0) + n / (n + 1) * average.square()
+    drawn = chi_square(dof + n, p, generator, values.dtype)
+    precision = drawn / (dof * scale.square() + squares)
+    noise = normal((p,), generator, values.dtype)
+    return n / (n + 1) * average + noise / ((n + 1) * precision).sqrt(), precision
+
+
+def normal(
+    shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
+    """Draw standard normal numbers."""
+    return torch.randn(shape, generator=generator, dtype=dtype)
+
+
+def chi_square(
+    dof: int, size: int, generator: torch.Generator, dtype: torch.dtype
+) -> Tensor:
+    """Draw chi-square numbers: sums of dof squared standard normal ones."""
+    return normal((dof, size), generator, dtype).square().sum(0)
+
+
+def collect(states: list[State], rank: int, mean: float) -> Posterior:
+    """Stack samples into tensors, factors and biases apart."""
+    u = torch.stack([state.users.values for state in states])
+    v = torch.stack([state.items.values for state in states])
+    precisions = torch.stack(
+        [(s.users.precision * s.items.precision)[:rank] for s in states]
+    )
+    no_bias = torch.zeros(1, dtype=u.dtype)
+    return Posterior(
+        U=u[..., :rank],
+        V=v[..., :rank],
+        b=u[..., rank] if u.shape[2] > rank else no_bias.expand(u.shape[:2]),
+        c=v[..., rank] if v.shape[2] > rank else no_bias.expand(v.shape[:2]),
+        sigma=torch.stack([s.noise_precision for s in states]) ** -0.5,
+        tau=(precisions**-0.5).mean(1).sqrt(),
+        mean=mean,
+    )

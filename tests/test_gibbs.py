@@ -1,0 +1,306 @@
+"""gibbs: the sampler draws from the posterior it claims, and says what it returns."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from mflib import (
+    Prior,
+    Ratings,
+    als,
+    draw_rows,
+    fetch_movielens,
+    gibbs,
+    gibbs_sweep,
+    make_low_rank_ratings,
+    rmse,
+    seeded,
+)
+from mflib.als import row_batches
+from mflib.gibbs import Data, Rows, State, draw_scales
+
+PRIOR = Prior(noise=0.8, factors=0.9, biases=0.7, dof=12)
+
+
+def prior_draw(data, n_users, n_items, generator):
+    """Draw all unknowns from the prior, and ratings from them: no sampler involved."""
+    scale = data.scale(PRIOR)
+
+    def gamma(size):  # precision: chi-square(dof) / (dof scale^2), by torch's own Gamma
+        shape = torch.full(size, PRIOR.dof / 2)
+        return 2 * torch._standard_gamma(shape, generator=generator)
+
+    def rows(n):
+        precision = gamma(scale.shape) / (PRIOR.dof * scale**2)
+        mean = torch.randn(len(scale), generator=generator) / precision.sqrt()
+        noise = torch.randn(n, len(scale), generator=generator)
+        return Rows(mean + noise / precision.sqrt(), mean, precision)
+
+    noise_precision = gamma((1,))[0] / (PRIOR.dof * PRIOR.noise**2)
+    return State(rows(n_users), rows(n_items), noise_precision)
+
+
+def predictions(state, data):
+    u, v = state.users.values[data.users], state.items.values[data.items]
+    k = data.rank
+    return (u[:, :k] * v[:, :k]).sum(-1) + u[:, k:].sum(-1) + v[:, k:].sum(-1)
+
+
+def rate(state, data, generator):
+    noise = torch.randn(len(data.users), generator=generator)
+    return predictions(state, data) + noise / state.noise_precision.sqrt()
+
+
+def statistics(state, data, values):
+    u, v = state.users, state.items
+    return [
+        float(state.noise_precision.log()),
+        float(u.precision.log().mean()),
+        float(v.precision.log().mean()),
+        float(v.precision[-1].log()),
+        float(torch.tanh(u.mean).sum()),
+        float(torch.tanh(v.mean[-1])),
+        float(torch.tanh(u.values).mean()),
+        float(u.values.abs().clamp(max=5).mean()),
+        float(v.values[:, -1].abs().clamp(max=5).mean()),
+        float(torch.tanh(predictions(state, data)).mean()),
+        float(values.abs().clamp(max=10).mean()),
+        float(torch.tanh(values * predictions(state, data)).mean()),
+    ]
+
+
+@pytest.mark.parametrize("biases", [True, False])
+def test_joint_distribution(biases):
+    # Geweke (2004, doi:10.1198/016214504000001132): alternating a sweep given the
+    # ratings with new ratings given the state must leave the prior as it is. Any error
+    # in any conditional moves some statistic. 12 statistics, a bound of 4.5 standard
+    # errors: a false alarm in fewer than 1 of 1,000 correct samplers (error bars are
+    # themselves estimated, from 50 batches).
+    cells = torch.cartesian_prod(torch.arange(5), torch.arange(4))[::2]
+    # User 4 has no rating in half of the design's cells; item sizes differ.
+    known = Ratings(
+        cells[:, 0], cells[:, 1], torch.zeros(len(cells)), n_users=6, n_items=5
+    )
+    data, generator = Data(known, 2, biases), seeded(0)
+
+    forward = []
+    for _ in range(8000):
+        state = prior_draw(data, 6, 5, generator)
+        forward.append(statistics(state, data, rate(state, data, generator)))
+    forward = np.array(forward)
+
+    chain, state = [], prior_draw(data, 6, 5, generator)
+    for _ in range(5000):
+        data.values = rate(state, data, generator)
+        chain.append(statistics(state, data, data.values))
+        state = gibbs_sweep(state, data, PRIOR, generator)
+    batches = np.array(chain).reshape(50, 100, -1).mean(1)
+
+    difference = batches.mean(0) - forward.mean(0)
+    variance = batches.var(0, ddof=1) / 50 + forward.var(0, ddof=1) / len(forward)
+    z = difference / variance**0.5
+    assert np.abs(z).max() < 4.5, z.round(1)
+
+
+def test_rows_are_drawn_from_the_closed_form():
+    generator = seeded(0)
+    train, _ = make_low_rank_ratings(4, 30, 2, density=0.4, generator=generator)
+    features = torch.randn(30, 3, generator=generator)
+    prior_mean = torch.tensor([0.5, -0.2, 0.1])
+    rows = Rows(torch.zeros(4, 3), prior_mean, torch.tensor([1.0, 2.0, 4.0]))
+    alpha = torch.tensor(2.5)
+    batches = list(row_batches(train.users, 4, 3))
+
+    def draw(generator):
+        return draw_rows(
+            rows, batches, train.items, train.values, features, alpha, generator
+        )
+
+    for i in range(4):
+        mine = train.users == i
+        x, t = features[train.items[mine]], train.values[mine]
+        precision = alpha * x.T @ x + torch.diag(rows.precision)
+        moment = alpha * x.T @ t + rows.precision * prior_mean
+        mean = torch.linalg.solve(precision, moment)
+        # The draw is an affine map of its noise: undo it, and find the noise itself.
+        noise = torch.randn(4, 3, generator=seeded(7))[i]
+        factor = torch.linalg.cholesky(precision)
+        recovered = factor.T @ (draw(seeded(7))[i] - mean)
+        torch.testing.assert_close(recovered, noise, rtol=0, atol=1e-10)
+
+
+def test_scales_are_drawn_from_the_normal_gamma_posterior():
+    # 20,000 draws against the closed form's moments; bounds of 5 standard errors.
+    values = torch.randn(30, 1, generator=seeded(0)) * 0.5 + 1.0
+    scale, dof, generator = torch.tensor([2.0]), 3, seeded(1)
+    draws = [draw_scales(values, scale, dof, generator) for _ in range(20_000)]
+    mean = torch.stack([m for m, _ in draws])[:, 0]
+    precision = torch.stack([p for _, p in draws])[:, 0]
+    n, average = 30, values.mean()
+    rest = (values - average).square().sum() + n / (n + 1) * average**2
+    rate = (dof * 4.0 + rest) / 2
+    shape = (dof + n) / 2
+    assert abs(precision.mean() - shape / rate) < 5 * precision.std() / 20_000**0.5
+    assert abs(precision.var() / (shape / rate**2) - 1) < 0.1
+    assert abs(mean.mean() - n / (n + 1) * average) < 5 * mean.std() / 20_000**0.5
+    expected = rate / (shape - 1) / (n + 1)
+    assert abs(mean.var() / expected - 1) < 0.1
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    ratings, truth = make_low_rank_ratings(
+        120, 80, 3, density=0.3, tau=0.8, sigma=0.5, bias_tau=0.4, generator=seeded(0)
+    )
+    train, test = ratings.split(0.8, 0.2, generator=seeded(1))
+    posterior, history = gibbs(
+        train, rank=3, samples=60, burn_in=40, generator=seeded(2), test=test
+    )
+    return train, test, truth, posterior, history
+
+
+def test_recovers_the_scales(fitted):
+    _, _, truth, posterior, history = fitted
+    for name in ("sigma", "tau"):
+        draws = history[name]
+        assert abs(draws.mean() - getattr(truth, name)) < 3.5 * draws.std()
+        np.testing.assert_array_equal(draws, getattr(posterior, name))
+
+
+def test_the_running_mean_ends_at_the_posterior_mean(fitted):
+    train, test, _, posterior, history = fitted
+    assert history["test"].iloc[-1] == pytest.approx(rmse(posterior, test), rel=1e-9)
+    assert history["train"].iloc[-1] == pytest.approx(rmse(posterior, train), rel=1e-9)
+    assert history["test"].iloc[-1] < history["test"].iloc[0]
+    assert list(history.columns) == ["sigma", "tau", "train", "test"]
+    assert history.index.name == "sample"
+
+
+def test_moments_are_those_of_the_samples(fitted):
+    _, test, _, posterior, _ = fitted
+    users, items = test.users[:50], test.items[:50]
+    each = torch.stack(
+        [
+            (posterior.U[s, users] * posterior.V[s, items]).sum(-1)
+            + posterior.b[s, users]
+            + posterior.c[s, items]
+            + posterior.mean
+            for s in range(len(posterior.sigma))
+        ]
+    )
+    mean, variance = posterior.moments(users, items)
+    torch.testing.assert_close(mean, each.mean(0))
+    torch.testing.assert_close(variance, each.var(0, correction=0))
+
+
+def test_intervals_cover_what_they_say(fitted):
+    # 576 test ratings: two standard errors of a coverage of 0.5 are 0.04.
+    _, test, _, posterior, _ = fitted
+    widths = []
+    for level in (0.5, 0.8, 0.95):
+        low, high = posterior.interval(test.users, test.items, level)
+        covered = ((test.values > low) & (test.values < high)).double().mean()
+        assert abs(covered - level) < 0.05
+        widths.append((high - low).mean())
+    assert widths == sorted(widths)
+
+
+def test_users_without_ratings_get_the_mean_and_wide_intervals():
+    train = Ratings([0, 0, 1], [0, 1, 1], [4.0, 2.0, 3.0], n_users=3, n_items=3)
+    posterior, _ = gibbs(train, rank=2, samples=300, generator=seeded(0))
+    pairs = torch.tensor([0, 2]), torch.tensor([0, 2])
+    low, high = posterior.interval(*pairs)
+    assert torch.isfinite(low).all()
+    assert torch.isfinite(high).all()
+    assert (high - low)[1] > (high - low)[0]
+
+
+def test_the_seed_decides_and_thinning_keeps_every_other(fitted):
+    train, _, _, _, _ = fitted
+    arguments = {"rank": 2, "burn_in": 3, "biases": False}
+    first, _ = gibbs(train, samples=4, generator=seeded(5), **arguments)
+    again, _ = gibbs(train, samples=4, generator=seeded(5), **arguments)
+    other, _ = gibbs(train, samples=4, generator=seeded(6), **arguments)
+    thin, _ = gibbs(train, samples=2, thin=2, generator=seeded(5), **arguments)
+    assert torch.equal(first.U, again.U)
+    assert not torch.equal(first.U, other.U)
+    assert torch.equal(first.U[1::2], thin.U)
+    assert first.U.shape == (4, 120, 2)
+    assert not first.b.any()
+
+
+def test_ratings_all_equal_and_a_single_one_are_no_problem():
+    for n in (1, 6):
+        train = Ratings(range(n), [0] * n, [3.0] * n, n_users=n, n_items=1)
+        posterior, history = gibbs(train, rank=1, samples=5, generator=seeded(0))
+        assert np.isfinite(history).all(axis=None)
+        assert torch.isfinite(posterior(train.users, train.items)).all()
+
+
+def test_keeps_the_dtype_of_the_ratings():
+    values = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float32)
+    train = Ratings([0, 1, 1], [0, 0, 1], values, n_users=2, n_items=2)
+    posterior, _ = gibbs(train, rank=1, samples=2, generator=seeded(0))
+    assert posterior.U.dtype == posterior.sigma.dtype == torch.float32
+    low, _ = posterior.interval(train.users, train.items)
+    assert low.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"rank": 0}, ValueError),
+        ({"samples": 0}, ValueError),
+        ({"burn_in": -1}, ValueError),
+        ({"thin": 1.5}, TypeError),
+        ({"mean": float("nan")}, ValueError),
+        ({"generator": 3}, TypeError),
+    ],
+)
+def test_refuses_bad_arguments(change, error):
+    train = Ratings([0], [0], [1.0], n_users=1, n_items=1)
+    with pytest.raises(error, match=next(iter(change))):
+        gibbs(train, **{"rank": 1, "generator": seeded(0), **change})
+
+
+def test_prior_and_level_are_checked(fitted):
+    with pytest.raises(ValueError, match="noise must be greater than 0"):
+        Prior(noise=0.0, factors=1.0, biases=1.0)
+    with pytest.raises(ValueError, match="dof"):
+        Prior(noise=1.0, factors=1.0, biases=1.0, dof=0)
+    _, test, _, posterior, _ = fitted
+    for level in (0.0, 1.0):
+        with pytest.raises(ValueError, match="level"):
+            posterior.interval(test.users, test.items, level)
+
+
+@pytest.mark.skipif(
+    not os.path.isdir(os.path.join(os.environ.get("MFLIB_DATA", ""), "ml-latest-small"))
+    or not os.environ.get("MFLIB_DATA"),
+    reason="MFLIB_DATA names no folder that holds ml-latest-small",
+)
+def test_on_movielens_the_posterior_mean_beats_als():
+    ratings, _ = fetch_movielens()
+    train, validation, test = ratings.split(
+        0.7, 0.1, 0.2, generator=seeded(0), stratify="user"
+    )
+    mean = float(train.values.mean())
+    best = min(
+        (
+            als(
+                train,
+                rank=8,
+                lam=lam,
+                biases=True,
+                mean=mean,
+                generator=seeded(2),
+                validation=validation,
+            )
+            for lam in (12.0, 16.0, 24.0, 32.0)
+        ),
+        key=lambda run: run[1]["validation"].iloc[-1],
+    )
+    posterior, _ = gibbs(train, rank=8, generator=seeded(2))
+    assert rmse(posterior, test) < rmse(best[0], test) - 0.005
