@@ -15,6 +15,8 @@ import pytest
 from nbval.plugin import IPyNbCell, NbCellError
 from PIL import Image
 
+from tools.chapters import why_no_movielens
+
 # nbval waits this long for a cell's outputs to arrive after the cell has finished (the
 # cell's own time is --nbval-cell-timeout). Its 5 s are short on a busy machine.
 OUTPUT_TIMEOUT = 30
@@ -90,14 +92,3 @@ def pytest_collection_modifyitems(items):
 
 def requirement(cell: IPyNbCell) -> str | None:
     return cell.parent.nb.metadata.get("mflib", {}).get("requires")
-
-
-def why_no_movielens() -> str:
-    """Return why the MovieLens ratings cannot be had, or nothing when they can."""
-    import mflib
-
-    try:
-        mflib.fetch_movielens()
-    except OSError as error:
-        return str(error) or type(error).__name__
-    return ""
