@@ -129,7 +129,9 @@ def test_chapters_is_idempotent(folder: Path) -> None:
     good = folder / "good.ipynb"
     before = good.read_bytes()
     done = run(CHAPTERS, good)
-    assert (done.returncode, done.stdout) == (0, f"{good}: executed, unchanged\n")
+    assert done.returncode == 0, done.stdout
+    # A kernel shut down on a busy machine may log to stderr, here among the rest.
+    assert f"{good}: executed, unchanged" in done.stdout.splitlines()
     assert good.read_bytes() == before
 
 
