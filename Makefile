@@ -64,6 +64,7 @@ live: $(READER)
 chapters: $(READER)
 	@echo "Running every notebook"
 	@$(BIN)/python tools/chapters.py --timeout $(CELL_TIMEOUT)
+	@$(BIN)/python -m tools.title
 
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:
