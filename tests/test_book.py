@@ -191,6 +191,12 @@ def errata_problems(book: Book) -> Iterator[str]:
         ]
         if not any(re.search(rf"\b{head}\b", text) for text in texts):
             yield f"{head}: no linked section speaks of it"
+    # JupyterLab writes its own anchors of headings; on a box it takes this attribute.
+    for page in book:
+        for anchor in re.findall(r'data-jupyter-id="([^"]*)"', book[page]):
+            section = sections(book[page]).get(anchor)
+            if section is None or f'"{anchor}"' not in section.text:
+                yield f"{page}: a box says that it is in {anchor}"
 
 
 def glossary_problems(book: Book) -> Iterator[str]:
@@ -267,6 +273,13 @@ CHAPTER_3 = "03-l1-l2.ipynb"
         (errata_problems, ERRATA, "## E7:", "## E8:", "errata: "),
         (errata_problems, ERRATA, "#squared-or-not", "#neural", "E2: no linked"),
         (errata_problems, CHAPTER_3, "note E12", "note", "E12: no linked section"),
+        (
+            errata_problems,
+            CHAPTER_3,
+            '"squared-or',
+            '"not',
+            "a box says that it is in not",
+        ),
         (errata_problems, ERRATA, "**Slide S12.**", "**Slide.**", "E2: names no slide"),
         (glossary_problems, GLOSSARY, "행렬 분해", "haengnyeol", "no Korean"),
         (glossary_problems, CHAPTER_1, "glossary.md#sparse", "x", "sparse: 0 links"),
