@@ -14,6 +14,8 @@ endif
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READER := .venv/reader.stamp
+# npm writes this file last; it takes the place of a stamp.
+KATEX := requirements/node_modules/.package-lock.json
 TESTER := .venv/tester.stamp
 
 .DEFAULT_GOAL := help
@@ -32,12 +34,12 @@ help:
 	@echo "PYTHON=python3.12  the Python (3.11 or newer) to make the environment with"
 
 # From a clean folder: after a failed build, an incremental one hides its warnings.
-book: $(READER)
+book: $(READER) $(KATEX)
 	@echo "Building the site"
 	@rm -rf _build
 	@$(BIN)/jupyter-book build . -W -n --keep-going -q
 
-test: $(TESTER)
+test: $(TESTER) $(KATEX)
 	@echo "1/8 Code and notebooks: ruff check"
 	@$(BIN)/ruff check --quiet .
 	@echo "2/8 Code and notebooks: ruff format"
@@ -74,7 +76,7 @@ lock:
 	@touch $(READER) $(TESTER)
 
 clean:
-	rm -rf _build .venv .*_cache .hypothesis *.egg-info
+	rm -rf _build .venv requirements/node_modules .*_cache .hypothesis *.egg-info
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -83,6 +85,13 @@ $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@echo "Installing what the book needs into .venv (some minutes the first time)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(PIP) install -qq -r requirements.txt
+	@touch $@
+
+# The lock gives versions and checksums; where packages come from is npm's own setting.
+$(KATEX): requirements/package.json requirements/package-lock.json | $(READER)
+	@echo "Installing KaTeX into requirements/node_modules"
+	@$(BIN)/npm ci --prefix requirements --ignore-scripts --no-audit --no-fund \
+	    --silent --no-update-notifier
 	@touch $@
 
 $(TESTER): $(READER) requirements/test.txt requirements/browser.txt
