@@ -3,8 +3,8 @@
 Each page is opened in headless Chromium from a server on this machine that compresses
 text, as a static host does. Counted is what goes over the wire, with heads: on a first
 visit, and as the next page after the introduction. The times are those of a slow phone
-and are only printed; bytes and layout shift have budgets, and one that is exceeded makes
-this program fail.
+and are only printed; bytes and layout shift have budgets, and this program fails when
+one is exceeded.
 """
 
 import gzip
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class Compressing(SimpleHTTPRequestHandler):
         self.wfile.write(body)
 
 
-@lru_cache(maxsize=None)
+@cache
 def content(path: Path) -> bytes:
     body = path.read_bytes()
     return gzip.compress(body, mtime=0) if path.suffix in COMPRESSED else body
@@ -145,9 +145,12 @@ class Window:
         return (self.bytes - before) / 1000
 
     def seconds(self) -> float:
-        return self.page.evaluate(
-            "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
-        ) / 1000
+        return (
+            self.page.evaluate(
+                "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
+            )
+            / 1000
+        )
 
     def shift(self) -> float:
         self.page.evaluate(SCROLL)
@@ -190,8 +193,8 @@ def main() -> int:
         print(f"No site in {SITE}: run make book")
         return 2
     problems = []
-    print("page                                     first   next  req-     DOM  layout")
-    print("                                            KB     KB  uests  ready s   shift")
+    print(f"{'page':40}{'first':>6}{'next':>7}{'req-':>7}{'DOM':>9}{'layout':>8}")
+    print(f"{'':40}{'KB':>6}{'KB':>7}{'uests':>7}{'ready s':>9}{'shift':>8}")
     with served(SITE) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for page in found:
