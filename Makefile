@@ -19,7 +19,7 @@ KATEX := requirements/node_modules/.package-lock.json
 TESTER := .venv/tester.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help book test live chapters lock clean
+.PHONY: help book test live chapters weights lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test      run every check, as CI does"
 	@echo "make live      open the chapters in JupyterLab, for teaching"
 	@echo "make chapters  run every notebook again and store its outputs"
+	@echo "make weights   print how heavy and how fast the pages of the site are"
 	@echo "make lock      write requirements/constraints.txt anew from the pins"
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
@@ -66,6 +67,9 @@ live: $(READER)
 chapters: $(READER)
 	@echo "Running every notebook"
 	@$(BIN)/python tools/chapters.py --timeout $(CELL_TIMEOUT)
+
+weights: $(TESTER) book
+	@$(BIN)/python -m tools.weights
 
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:

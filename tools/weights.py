@@ -10,7 +10,7 @@ one is exceeded.
 import gzip
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +52,10 @@ class Compressing(SimpleHTTPRequestHandler):
 
     def log_message(self, *args) -> None:
         pass
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a window was closed
+            super().handle()
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
@@ -207,7 +211,8 @@ def main() -> int:
             problems += w.problems()
         browser.close()
     print(f"{'budget':40}{FIRST_KB:6}{NEXT_KB:7}{'':16}{SHIFT:8}")
-    print(*problems, sep="\n")
+    for problem in problems:
+        print(problem)
     return bool(problems)
 
 
