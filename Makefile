@@ -14,10 +14,12 @@ endif
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READER := .venv/reader.stamp
+# npm writes this file last; it takes the place of a stamp.
+KATEX := requirements/node_modules/.package-lock.json
 TESTER := .venv/tester.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help book test live chapters lock clean
+.PHONY: help book test live chapters weights lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +27,7 @@ help:
 	@echo "make test      run every check, as CI does"
 	@echo "make live      open the chapters in JupyterLab, for teaching"
 	@echo "make chapters  run every notebook again and store its outputs"
+	@echo "make weights   print how heavy and how fast the pages of the site are"
 	@echo "make lock      write requirements/constraints.txt anew from the pins"
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
@@ -32,12 +35,12 @@ help:
 	@echo "PYTHON=python3.12  the Python (3.11 or newer) to make the environment with"
 
 # From a clean folder: after a failed build, an incremental one hides its warnings.
-book: $(READER)
+book: $(READER) $(KATEX)
 	@echo "Building the site"
 	@rm -rf _build
 	@$(BIN)/jupyter-book build . -W -n --keep-going -q
 
-test: $(TESTER)
+test: $(TESTER) $(KATEX)
 	@echo "1/8 Code and notebooks: ruff check"
 	@$(BIN)/ruff check --quiet .
 	@echo "2/8 Code and notebooks: ruff format"
@@ -66,6 +69,9 @@ chapters: $(READER)
 	@$(BIN)/python tools/chapters.py --timeout $(CELL_TIMEOUT)
 	@$(BIN)/python -m tools.title
 
+weights: $(TESTER) book
+	@$(BIN)/python -m tools.weights
+
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:
 	@echo "Resolving every package anew, in a new .venv"
@@ -75,7 +81,7 @@ lock:
 	@touch $(READER) $(TESTER)
 
 clean:
-	rm -rf _build .venv .*_cache .hypothesis *.egg-info
+	rm -rf _build .venv requirements/node_modules .*_cache .hypothesis *.egg-info
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -84,6 +90,13 @@ $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@echo "Installing what the book needs into .venv (some minutes the first time)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(PIP) install -qq -r requirements.txt
+	@touch $@
+
+# The lock gives versions and checksums; where packages come from is npm's own setting.
+$(KATEX): requirements/package.json requirements/package-lock.json | $(READER)
+	@echo "Installing KaTeX into requirements/node_modules"
+	@$(BIN)/npm ci --prefix requirements --ignore-scripts --no-audit --no-fund \
+	    --silent --no-update-notifier
 	@touch $@
 
 $(TESTER): $(READER) requirements/test.txt requirements/browser.txt

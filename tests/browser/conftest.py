@@ -24,9 +24,8 @@ FLAGS = [
 SCHEMES = ("light", "dark")
 WIDTHS = (1280, 390)
 
-# Resolves once mathematics is typeset and fonts and pictures in sight have come.
+# Resolves once fonts and pictures in sight have come.
 SETTLED = """async () => {
-  await window.MathJax?.startup?.promise;
   await document.fonts.ready;
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 }"""

@@ -1,0 +1,175 @@
+"""Formulas of tiny books, which tools/katex_math.py renders while it builds them."""
+
+import html
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import katex_math
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(
+    not katex_math.find_node() or not katex_math.KATEX.is_dir(),
+    reason=f"no Node or no KaTeX: {katex_math.REMEDY}",
+)
+
+
+@pytest.fixture
+def build(tmp_path: Path):
+    """A function that builds a book of one page with this book's settings."""
+
+    def run(page: str) -> tuple[subprocess.CompletedProcess, Path]:
+        for name in ("assets", "tools"):
+            (tmp_path / name).symlink_to(ROOT / name)
+        shutil.copy(ROOT / "_config.yml", tmp_path)
+        (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
+        (tmp_path / "page.md").write_text(f"# Title with $k$\n\n{page}\n")
+        command = "from jupyter_book.cli.main import main; main()"
+        options = ["build", ".", "-W", "-n", "--keep-going"]
+        done = subprocess.run(
+            [sys.executable, "-c", command, *options],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        return done, tmp_path / "_build" / "html"
+
+    return run
+
+
+@pytest.fixture
+def page(build):
+    """A function that gives the HTML of a page that builds without a warning."""
+
+    def read(text: str) -> str:
+        done, site = build(text)
+        assert done.returncode == 0, done.stderr
+        return (site / "page.html").read_text(encoding="utf-8")
+
+    return read
+
+
+def seen(page: str) -> str:
+    """The text that a reader sees: without MathML and its TeX, tags and heads."""
+    body = re.search(r"<article.*?</article>", page, re.DOTALL)[0]
+    body = re.sub(r'<span class="katex-mathml">.*?</math></span>', "", body)
+    return html.unescape(re.sub(r"<[^>]+>", "", body))
+
+
+def test_formulas_wherever_they_stand(page) -> None:
+    text = r"""
+In a line: $\lambda = 2\sigma^2/\tau^2$.
+
+$$
+\|\boldsymbol{U}\|_F^2 = \sum_{i=1}^N \mathbf{u}_i^\top \mathbf{u}_i
+$$
+
+| name | meaning |
+|---|---|
+| $u_i$ | $\hat{r}_{ij} \in \mathbb{R}$ |
+
+:::{admonition} A box about $\eta$
+With $x < y$ & more: $a \& b$.
+:::
+
+```{figure} assets/favicon.svg
+:alt: A grid
+
+A caption with $\theta$.
+```
+"""
+    result = page(text)
+    assert result.count('class="katex-html"') >= 9
+    assert result.count('class="katex-display"') == 1
+    assert result.count("<math") == result.count('class="katex-html"')
+    visible = seen(result)
+    for sign in "λστηθ":
+        assert sign in visible
+    for tex in ("\\", "$", "boldsymbol"):
+        assert tex not in visible
+    assert 'href="_static/katex/katex.min.css' in result
+    assert "mathjax" not in result.replace("mathjax_ignore", "").lower()
+
+
+def test_numbers_are_those_of_sphinx(page) -> None:
+    text = r"""
+$$
+a = 1 \\
+b = 2
+$$ (eq-first)
+
+$$
+c = 3
+$$
+
+\begin{align}
+d &= 4 \\
+e &= 5
+\end{align}
+
+\begin{equation*}
+f = 6
+\end{equation*}
+
+$$
+g = 7
+
+h = 8
+$$ (eq-last)
+
+See {eq}`eq-first` and [](#eq-last).
+"""
+    result = page(text)
+    assert re.findall(r'class="eqno">\((\d+)\)', result) == ["1", "2", "3"]
+    assert 'class="tag"' not in result
+    assert "eqn-num" not in result  # how KaTeX numbers rows
+    assert 'href="#equation-eq-first">(1)</a>' in result
+    assert 'href="#equation-eq-last">(3)</a>' in result
+    assert result.count('tabindex="0" role="group"') == 5
+    names = re.findall(r'aria-label="(Equation[ \d]*)"', result)
+    assert names == ["Equation 1", "Equation", "Equation 2", "Equation", "Equation 3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        pytest.param(r"Here: $\frac{1}{2$.", 3, "expected '}'", id="in a line"),
+        pytest.param("\n$$\n\\lamda\n$$", 4, r"\lamda", id="unknown command"),
+        pytest.param(
+            "\\begin{align}\na & b \\nope\n\\end{align}", 3, r"\nope", id="amsmath"
+        ),
+        pytest.param("$λ x$ and $x_ö$", 3, "unicodeTextInMathMode", id="not TeX's"),
+    ],
+)
+def test_a_bad_formula_fails_the_build_and_says_where(
+    build, text, line, problem
+) -> None:
+    done, _ = build(text)
+    assert done.returncode != 0
+    output = done.stdout + done.stderr
+    (warning,) = [x for x in output.splitlines() if "WARNING" in x]
+    assert f"page.md:{line}: WARNING" in warning
+    assert "KaTeX" in warning
+    assert problem in warning
+
+
+def test_a_node_that_ends_is_reported(monkeypatch, tmp_path: Path) -> None:
+    (tmp_path / "katex_math.js").write_text("process.exit(3)")
+    monkeypatch.setattr(katex_math, "HERE", tmp_path)
+    with pytest.raises(katex_math.ExtensionError, match="with exit code 3"):
+        katex_math.Katex().render("x", False)
+
+
+@pytest.mark.parametrize("missing", ["Node", "KaTeX"])
+def test_what_is_missing_is_named(monkeypatch, tmp_path: Path, missing) -> None:
+    if missing == "Node":
+        monkeypatch.setattr(katex_math, "find_node", lambda: None)
+    else:
+        monkeypatch.setattr(katex_math, "KATEX", tmp_path / "nothing")
+    with pytest.raises(katex_math.ExtensionError, match=f"^{missing} is missing"):
+        katex_math.Katex().render("x", False)

@@ -1,0 +1,150 @@
+"""A Sphinx extension: pages that load what they use, and nothing that moves the text.
+
+Figures say how large they are and load when they come near; fonts, and the icons' style
+sheet, keep the signs that the pages show; figures are stored in fewer bytes, pixel by
+pixel the same.
+"""
+
+import html
+import io
+import re
+from pathlib import Path
+
+from fontTools import subset
+from PIL import Image
+from sphinx.util.images import get_image_size
+
+from tools.katex_math import KATEX
+
+ICONS = "vendor/fontawesome/webfonts/fa-solid-900"
+IMAGE = re.compile(r'<img (?=[^>]*src="(?:\.\./)*_images/([^"]+)")')
+# KaTeX's fonts, by the classes of what is set in them
+KATEX_FONTS = {
+    r"katex": "Main-Regular",
+    r"mathnormal": "Math-Italic",
+    r"mathbf|textbf": "Main-Bold",
+    r"boldsymbol": "Math-BoldItalic",
+    r"mathit|textit": "Main-Italic",
+    r"amsrm|mathbb|textbb": "AMS-Regular",
+    r"mathcal": "Caligraphic-Regular",
+    r"mathtt|texttt": "Typewriter-Regular",
+    r"mathsf|textsf": "SansSerif-Regular",
+    r"size1|small-op": "Size1-Regular",
+    r"delimsizing size2|large-op": "Size2-Regular",
+    r"delimsizing size3": "Size3-Regular",
+    r"delimsizing size4|delim-size4": "Size4-Regular",
+}
+
+# A rule of Font Awesome's that gives one icon its sign, for all of the icon's names
+ICON_RULE = re.compile(
+    r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"(\\?[^"]+)"\}', re.ASCII
+)
+CONTENT = re.compile(r"content:\s*\"\\([0-9a-f]{4})\"")
+
+
+def prepare_page(app, pagename, templatename, context, doctree) -> None:
+    body = context.get("body", "")
+    sources = {name: source for source, name in app.builder.images.items()}
+
+    def attributes(match: re.Match) -> str:
+        source = sources.get(match[1])
+        size = source and get_image_size(Path(app.srcdir, source))
+        size = f'width="{size[0]}" height="{size[1]}" ' if size else ""
+        return f'<img loading="lazy" decoding="async" {size}'
+
+    context["body"] = IMAGE.sub(attributes, body)
+    context["preloaded_fonts"] = [f"{ICONS}.woff"]
+    context["preloaded_fonts"] += [
+        f"katex/fonts/KaTeX_{font}.woff"
+        for classes, font in KATEX_FONTS.items()
+        if re.search(rf'class="(?:[^"]* )?(?:{classes})[" ]', body)
+    ]
+
+
+def write_font(source: Path, target: Path, signs: set[int]) -> None:
+    """Write a TrueType font with these signs alone."""
+    # As WOFF: WOFF2 would need one more package, to save a kilobyte.
+    options = subset.Options(flavor="woff", layout_features=[])
+    font = subset.load_font(source, options)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(unicodes=signs)
+    subsetter.subset(font)
+    subset.save_font(font, target, options)
+
+
+def keep_used_icons(static: Path, texts: list[str]) -> None:
+    """Reduce the icon font, and its style sheet, to the icons in use."""
+    scripts = [path.read_text(encoding="utf-8") for path in static.rglob("*.js")]
+    used = {
+        name for text in texts + scripts for name in re.findall(r"\bfa-[\w-]+", text)
+    }
+    signs = set()
+
+    def keep(rule: re.Match) -> str:
+        if used.isdisjoint(re.findall(r"fa-[\w-]+", rule[1])):
+            return ""
+        code = rule[2]
+        signs.add(int(code[1:], 16) if code.startswith("\\") else ord(code))
+        return rule[0]
+
+    for style in [*static.glob("*.css"), *static.glob("styles/*.css")]:
+        before = style.read_text(encoding="utf-8")
+        after = ICON_RULE.sub(keep, before)
+        signs.update(int(code, 16) for code in CONTENT.findall(after))
+        after = after.replace(
+            f'url(../{ICONS}.woff2) format("woff2"),url(../{ICONS}.ttf) '
+            'format("truetype")',
+            f'url(../{ICONS}.woff) format("woff")',
+        )
+        if after != before:
+            style.write_text(after, encoding="utf-8")
+    write_font(static / f"{ICONS}.ttf", static / f"{ICONS}.woff", signs)
+
+
+def keep_used_signs(static: Path, texts: list[str]) -> None:
+    """Reduce KaTeX's fonts to the signs that some page holds."""
+    signs = {ord(sign) for text in texts for sign in html.unescape(text)}
+    for font in static.glob("katex/fonts/*.woff2"):
+        source = KATEX / "fonts" / f"{font.stem}.ttf"
+        write_font(source, font.with_suffix(".woff"), signs)
+        font.unlink()
+    style = static / "katex" / "katex.min.css"
+    text = style.read_text(encoding="utf-8")
+    text = text.replace('.woff2) format("woff2")', '.woff) format("woff")')
+    style.write_text(text, encoding="utf-8")
+
+
+def shrink(path: Path) -> None:
+    """Store a PNG in fewer bytes, with the same pixels, where that can be done."""
+    before = path.read_bytes()
+    picture = Image.open(io.BytesIO(before))
+    picture.load()
+    plain = picture
+    if picture.mode == "RGBA" and picture.getextrema()[3] == (255, 255):
+        plain = picture.convert("RGB")
+    if plain.mode == "RGB" and (colours := plain.getcolors(256)):
+        palette = Image.new("P", (1, 1))
+        flat = [value for _, colour in colours for value in colour]
+        palette.putpalette(flat)
+        plain = plain.quantize(palette=palette, dither=Image.Dither.NONE)
+    after = io.BytesIO()
+    plain.save(after, "PNG", optimize=True)
+    same = plain.convert("RGBA").tobytes() == picture.convert("RGBA").tobytes()
+    if same and len(after.getvalue()) < len(before):
+        path.write_bytes(after.getvalue())
+
+
+def finish(app, exception) -> None:
+    if exception is None and app.builder.format == "html":
+        site = Path(app.outdir)
+        texts = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
+        keep_used_icons(site / "_static", texts)
+        keep_used_signs(site / "_static", texts)
+        for picture in site.glob("_images/*.png"):
+            shrink(picture)
+
+
+def setup(app) -> dict[str, object]:
+    app.connect("html-page-context", prepare_page, priority=900)
+    app.connect("build-finished", finish)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
