@@ -17,11 +17,12 @@ READER := .venv/reader.stamp
 TESTER := .venv/tester.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help book test live chapters lock clean
+.PHONY: help book pdf test live chapters lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book      build the site in _build/html; a warning is an error"
+	@echo "make pdf       build the site, and print it as one PDF beside its pages"
 	@echo "make test      run every check, as CI does"
 	@echo "make live      open the chapters in JupyterLab, for teaching"
 	@echo "make chapters  run every notebook again and store its outputs"
@@ -36,6 +37,10 @@ book: $(READER)
 	@echo "Building the site"
 	@rm -rf _build
 	@$(BIN)/jupyter-book build . -W -n --keep-going -q
+
+pdf: $(TESTER) book
+	@echo "Printing the book"
+	@$(BIN)/python tools/pdf.py
 
 test: $(TESTER)
 	@echo "1/8 Code and notebooks: ruff check"
