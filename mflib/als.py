@@ -42,7 +42,7 @@ def als(
     train : Ratings
         The ratings to learn from.
     rank : int
-        k.
+        The number k of factors of each user and item.
     lam : float
         The weight of the penalty in J, at least 0 (:func:`objective`). At 0, each
         solve takes the smallest of its minimisers.

@@ -97,7 +97,7 @@ def gibbs(
     train : Ratings
         The ratings to learn from.
     rank : int
-        k.
+        The number k of factors of each user and item.
     samples : int, default 200
         How many samples to keep.
     burn_in : int, default 50
