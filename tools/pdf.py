@@ -78,9 +78,18 @@ def anchor(page: Path, fragment: str = "") -> str:
     return f"{page.stem}--{fragment}" if fragment else page.stem
 
 
-def article(page: Path, pages: set[Path]) -> Tag:
-    """Return what a page says, with links that hold in the book."""
-    body = read(page).select_one("article.bd-article")
+def article(page: Path, pages: set[Path], head: Tag) -> Tag:
+    """Return what a page says, with links that hold in the book.
+
+    The style sheets that it needs are added to the book's.
+    """
+    whole = read(page)
+    known = {link["href"] for link in head.select("link[rel=stylesheet]")}
+    for link in whole.head.select("link[rel=stylesheet]"):
+        link["href"] = urljoin(page.as_uri(), link["href"])
+        if link["href"] not in known:
+            head.append(link.extract())
+    body = whole.select_one("article.bd-article")
     body.name, body["class"], body["id"] = "div", "chapter", anchor(page)
     for thing in body.select("script, a.headerlink, .toctree-wrapper, .viewcode-link"):
         thing.decompose()
@@ -214,7 +223,7 @@ def join(site: Path) -> BeautifulSoup:
     title = book.find("h1").find(string=True).strip()
     book.title.string = title
 
-    bodies = [article(page, pages) for _, page in parts]
+    bodies = [article(page, pages, book.head) for _, page in parts]
     bodies[0].h1.string = "About this book"
     entries = [
         (caption, body) for (caption, _), body in zip(parts, bodies, strict=True)
