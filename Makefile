@@ -19,11 +19,12 @@ KATEX := requirements/node_modules/.package-lock.json
 TESTER := .venv/tester.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help book test live chapters weights lock clean
+.PHONY: help book pdf test live chapters weights lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book      build the site in _build/html; a warning is an error"
+	@echo "make pdf       build the site, and print it as one PDF beside its pages"
 	@echo "make test      run every check, as CI does"
 	@echo "make live      open the chapters in JupyterLab, for teaching"
 	@echo "make chapters  run every notebook again and store its outputs"
@@ -39,6 +40,10 @@ book: $(READER) $(KATEX)
 	@echo "Building the site"
 	@rm -rf _build
 	@$(BIN)/jupyter-book build . -W -n --keep-going -q
+
+pdf: $(TESTER) book
+	@echo "Printing the book"
+	@$(BIN)/python tools/pdf.py
 
 test: $(TESTER) $(KATEX)
 	@echo "1/8 Code and notebooks: ruff check"

@@ -42,7 +42,7 @@ def als(
     train : Ratings
         The ratings to learn from.
     rank : int
-        k.
+        The number k of factors of each user and item.
     lam : float
         The weight of the penalty in J, at least 0 (:func:`objective`). At 0, each
         solve takes the smallest of its minimisers.
@@ -70,6 +70,18 @@ def als(
     ------
     ValueError, TypeError
         If an argument is out of range, or the parts differ in size.
+
+    Examples
+    --------
+    >>> from mflib import make_low_rank_ratings, seeded
+    >>> ratings, truth = make_low_rank_ratings(
+    ...     60, 40, 2, density=0.5, sigma=0.5, generator=seeded(0)
+    ... )
+    >>> model, history = als(
+    ...     ratings, rank=2, lam=0.5, sweeps=10, generator=seeded(1)
+    ... )
+    >>> history["objective"].is_monotonic_decreasing
+    True
     """
     lam = _checks.real("lam", lam, least=0.0)
     sweeps = _checks.count("sweeps", sweeps, least=0)

@@ -97,7 +97,7 @@ def gibbs(
     train : Ratings
         The ratings to learn from.
     rank : int
-        k.
+        The number k of factors of each user and item.
     samples : int, default 200
         How many samples to keep.
     burn_in : int, default 50
@@ -130,6 +130,21 @@ def gibbs(
     ------
     ValueError, TypeError
         If an argument is out of range, or the parts differ in size.
+
+    Examples
+    --------
+    >>> from mflib import make_low_rank_ratings, seeded
+    >>> ratings, truth = make_low_rank_ratings(
+    ...     60, 40, 2, density=0.5, sigma=0.5, generator=seeded(0)
+    ... )
+    >>> posterior, history = gibbs(
+    ...     ratings, rank=2, samples=100, burn_in=50, generator=seeded(1)
+    ... )
+    >>> print(f"{float(posterior.sigma.mean()):.1f}")  # the ratings' noise
+    0.5
+    >>> low, high = posterior.interval(ratings.users, ratings.items, level=0.9)
+    >>> bool((low < high).all())
+    True
     """
     rank = _checks.count("rank", rank)
     samples = _checks.count("samples", samples)
@@ -244,7 +259,7 @@ def draw_rows(
     rows : Rows
         Only ``mean`` and ``precision`` are used, and the shape of ``values``.
     batches, columns, targets, features
-        As for :func:`mflib.als.ridge_rows`.
+        As for ``mflib.als.ridge_rows``.
     noise_precision : Tensor
         alpha = 1 / sigma^2.
     generator : torch.Generator

@@ -44,6 +44,12 @@ class MF(nn.Module):
     ------
     ValueError, TypeError
         If a size is not a positive whole number, or a number is not finite.
+
+    Examples
+    --------
+    >>> model = MF(3, 4, rank=2, biases=True, mean=3.5, init_std=0.0)
+    >>> model(torch.tensor([0, 2]), torch.tensor([1, 3])).tolist()
+    [3.5, 3.5]
     """
 
     mean: Tensor
@@ -134,6 +140,13 @@ def objective(
     -------
     Tensor
         A scalar that gradients flow through.
+
+    Examples
+    --------
+    >>> ratings = Ratings([0, 1], [1, 0], [3.0, 4.0], n_users=2, n_items=2)
+    >>> model = MF(2, 2, rank=1, init_std=0.0)  # all zeros
+    >>> objective(model, ratings, lam=1.0).item()
+    25.0
     """
     lam = _checks.real("lam", lam, least=0.0)
     check_sizes(model, ratings, "ratings")

@@ -46,7 +46,7 @@ def soft_threshold(values: Tensor, threshold: float) -> Tensor:
     """Move every entry towards zero by ``threshold``, and stop there.
 
     The proximal step of the L1 norm: for each entry a, the w that minimises
-    (w - a)^2 / 2 + threshold * |w|
+    ``(w - a)^2 / 2 + threshold * |w|``
     (Beck & Teboulle 2009, doi:10.1137/080716542).
 
     Parameters
@@ -59,6 +59,12 @@ def soft_threshold(values: Tensor, threshold: float) -> Tensor:
     -------
     Tensor
         Of the same shape; entries within ``threshold`` of zero are exactly zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> soft_threshold(torch.tensor([-2.0, 0.5, 3.0]), 1.0)
+    tensor([-1.,  0.,  2.])
     """
     threshold = _checks.real("threshold", threshold, least=0.0)
     return values.sign() * (values.abs() - threshold).clamp(min=0)

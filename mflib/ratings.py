@@ -39,6 +39,15 @@ class Ratings:
     Notes
     -----
     The triples are copied: later changes to the arguments do not reach them.
+
+    Examples
+    --------
+    >>> ratings = Ratings([0, 0, 1], [0, 2, 1], [4.0, 3.5, 5.0], n_users=2, n_items=3)
+    >>> ratings
+    Ratings(3 ratings, 2 users, 3 items, density 50.00%)
+    >>> matrix, mask = ratings.dense()
+    >>> matrix.tolist()
+    [[4.0, 0.0, 3.5], [0.0, 5.0, 0.0]]
     """
 
     users: Tensor

@@ -72,6 +72,19 @@ def fit(
         large a learning rate.
     ValueError, TypeError
         If an argument is out of range or the optimizer does not train this model.
+
+    Examples
+    --------
+    >>> from mflib import MF, make_low_rank_ratings, seeded
+    >>> ratings, truth = make_low_rank_ratings(
+    ...     60, 40, 2, density=0.5, sigma=0.5, generator=seeded(0)
+    ... )
+    >>> train, test = ratings.split(0.8, 0.2, generator=seeded(1))
+    >>> model = MF(60, 40, rank=2, generator=seeded(2))
+    >>> adam = torch.optim.Adam(model.parameters(), lr=0.05)
+    >>> history = fit(model, train, optimizer=adam, epochs=200, test=test)
+    >>> bool(history["train"].iloc[-1] < 0.5 < history["test"].iloc[-1])  # overfitted
+    True
     """
     epochs = _checks.count("epochs", epochs, least=0)
     n = len(train)

@@ -1,0 +1,84 @@
+"""The page of mflib's public names, and the docstrings that it is made of."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import mflib
+
+PAGE = Path(__file__).parents[1] / "chapters" / "appendix" / "api.md"
+ENTRY = re.compile(r"^\.\. auto(?:class|data|exception|function):: (\w+)$", re.M)
+MODULES = sorted(module.name for module in pkgutil.iter_modules(mflib.__path__))
+CALLABLE = [name for name in mflib.__all__ if inspect.isroutine(getattr(mflib, name))]
+
+
+def sections(docstring: str) -> list[str]:
+    return re.findall(r"^(\w+)\n-{4,}$", docstring, re.M)
+
+
+def lacks(function) -> list[str]:
+    """Return the sections that a function's docstring should have, and has not."""
+    signature = inspect.signature(function)
+    text = inspect.getdoc(function) or ""
+    found = sections(text)
+    wanted = []
+    if len(text.splitlines()) > 1:  # a single line says it all
+        if signature.parameters:
+            wanted.append("Parameters")
+        if signature.return_annotation not in (None, "None"):
+            wanted.append("Returns")
+    return [section for section in wanted if section not in found]
+
+
+def unnamed(function) -> set[str]:
+    """Return the parameters that a docstring with Parameters leaves out."""
+    text = inspect.getdoc(function) or ""
+    if "Parameters" not in sections(text):
+        return set()
+    named = set()
+    for line in re.split(r"^\w+\n-{4,}$", text, flags=re.M)[1].splitlines():
+        if line and not line.startswith(" "):
+            named |= {name.strip("* ") for name in line.split(" : ")[0].split(",")}
+    return set(inspect.signature(function).parameters) - named
+
+
+def test_every_public_name_is_on_the_page_once() -> None:
+    assert sorted(ENTRY.findall(PAGE.read_text(encoding="utf-8"))) == sorted(
+        mflib.__all__
+    )
+
+
+@pytest.mark.parametrize("name", CALLABLE)
+def test_docstring_has_its_sections(name) -> None:
+    assert lacks(getattr(mflib, name)) == []
+    assert unnamed(getattr(mflib, name)) == set()
+
+
+def test_a_missing_section_is_seen() -> None:
+    def bad(a: int, b: int) -> int:
+        """Return a.
+
+        Parameters
+        ----------
+        a : int
+        """
+        return a + b
+
+    assert lacks(bad) == ["Returns"]
+    assert unnamed(bad) == {"b"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_give_what_they_say(name) -> None:
+    module = importlib.import_module(f"mflib.{name}")
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("name", ["MF", "Ratings", "als", "fit", "gibbs", "objective"])
+def test_main_names_have_examples(name) -> None:
+    assert ">>> " in inspect.getdoc(getattr(mflib, name))
