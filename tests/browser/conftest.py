@@ -30,6 +30,65 @@ SETTLED = """async () => {
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 }"""
 
+# Text that a reader sees and that should have been typeset: a dollar sign, or a
+# backslash with a letter or bracket, outside code. What is typeset keeps its TeX in an
+# annotation.
+RAW_TEX = r"""() => {
+  const skipped =
+    "script, style, noscript, annotation, .katex-mathml, mjx-container, code";
+  const isCode = (e) => e.closest(".highlight") && !e.closest(".highlight-myst-ansi");
+  const seen = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { parentElement: parent, data } = walker.currentNode;
+    const at = data.search(/\$|\\[a-zA-Z()\[\]{}]/);
+    if (at >= 0 && !parent.closest(skipped) && !isCode(parent)) {
+      seen.push(data.slice(Math.max(0, at - 20), at + 40));
+    }
+  }
+  return seen;
+}"""
+
+# Pictures of the text whose alternative is missing or is the name of a file.
+WITHOUT_ALT = r"""() => Array.from(document.querySelectorAll("main img"))
+  .filter(({ alt }) => !/\s/.test(alt.trim()) || /\.(png|svg|jpe?g|gif)\b/.test(alt))
+  .map((image) => image.outerHTML)"""
+
+# axe looks at the colours of every word of code, every number of a table and sign of a
+# formula, which takes most of its time. Those that look alike on the same ground need one
+# look: mark all but the first in sight.
+MARK_ALIKE = """() => {
+  const ground = (e) => {
+    const own = getComputedStyle(e).backgroundColor, parent = e.parentElement;
+    return own !== "rgba(0, 0, 0, 0)" || !parent ? own : ground(parent);
+  };
+  const seen = new Set();
+  const words = document.querySelectorAll("pre span, td, th, .katex *, mjx-container *");
+  for (const word of words) {
+    if (!word.checkVisibility()) continue;
+    const own = getComputedStyle(word);
+    const looks = [own.color, own.fontSize, own.fontWeight, own.opacity, ground(word)];
+    word.toggleAttribute("data-alike", seen.has(looks.join()));
+    seen.add(looks.join());
+  }
+}"""
+
+ONE_OF_ALIKE = """;axe.configure({
+  rules: [{ id: "color-contrast", selector: ":not([data-alike])" }]
+})"""
+
+OPEN_FOLDS = """async () => {
+  for (const fold of document.querySelectorAll("details")) fold.open = true;
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  await Promise.all(document.getAnimations().map((a) => a.finished.catch(() => 0)));
+}"""
+
+AXE = {
+    "resultTypes": ["violations"],
+    "preload": False,  # it would ask for style sheets again, at other addresses
+    "rules": {"label-content-name-mismatch": {"enabled": True}},
+}
+
 
 def pytest_collection_modifyitems(items) -> None:
     here = Path(__file__).parent
@@ -143,6 +202,29 @@ class Visit:
           const page = document.documentElement;
           return page.scrollWidth - page.clientWidth;
         }""")
+
+    def raw_tex(self) -> list[str]:
+        return self.page.evaluate(RAW_TEX)
+
+    def without_alt(self) -> list[str]:
+        return self.page.evaluate(WITHOUT_ALT)
+
+    def open_folds(self) -> None:
+        self.page.evaluate(OPEN_FOLDS)
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds wrong anywhere on the page."""
+        from axe_playwright_python.base import AXE_SCRIPT
+        from axe_playwright_python.sync_playwright import Axe
+
+        self.page.evaluate(MARK_ALIKE)
+        found = Axe(AXE_SCRIPT + ONE_OF_ALIKE).run(self.page, options=AXE)
+        assert found.response["passes"]  # it has looked
+        return [
+            f"{v['id']}: {node['html']} {node['failureSummary']}"
+            for v in found.response["violations"]
+            for node in v["nodes"]
+        ]
 
 
 @pytest.fixture

@@ -18,7 +18,12 @@ def test_page_is_whole_and_fits(visit, site, path, width, scheme) -> None:
     here = visit(width=width, scheme=scheme)
     here.open(f"{site}/{path}")
     assert here.problems == []
-    assert here.overflow() <= 0
+    assert here.raw_tex() == []
+    assert here.without_alt() == []
+    for _ in ("folds closed", "folds open"):
+        assert here.overflow() <= 0
+        assert here.violations() == []
+        here.open_folds()
 
 
 @pytest.mark.parametrize(
@@ -63,3 +68,79 @@ def test_overflow_is_seen(visit, tmp_path: Path, wide, over) -> None:
     with served(tmp_path) as address:
         here.open(f"{address}/page.html")
     assert here.overflow() == over
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("an error of $x^2$", ["an error of $x^2$"]),
+        (r"a \frac12 b", [r"a \frac12 b"]),
+        (r'<span class="math">\(x\)</span>', [r"\(x\)"]),
+        (r"<p>\begin{align}", [r"\begin{align}"]),
+        (r'<div class="highlight-myst-ansi highlight"><pre>\lambda', [r"\lambda"]),
+        (r"<details><summary>Fold</summary>$\lambda$", [r"$\lambda$"]),
+        (r'<div class="highlight"><pre>label="$\lambda$"</pre></div>', []),
+        (r"<code>$MFLIB_DATA</code>", []),
+        (
+            r'<span class="katex"><span class="katex-mathml"><math><semantics>'
+            r'<annotation encoding="application/x-tex">\lambda</annotation></semantics>'
+            r"</math></span><span aria-hidden>λ</span></span>",
+            [],
+        ),
+        (r'<span class="katex-error">\lambd</span>', [r"\lambd"]),
+    ],
+)
+def test_raw_tex_is_seen(visit, text, seen) -> None:
+    here = visit()
+    here.page.set_content(BAD.format(text))
+    assert [raw.strip() for raw in here.raw_tex()] == seen
+
+
+@pytest.mark.parametrize(
+    ("alt", "seen"),
+    [
+        ('alt="Test error falls, then rises."', 0),
+        ('alt="../_images/a1b2.png"', 1),
+        ('alt="The picture in a1b2.png"', 1),
+        ('alt="Figure"', 1),
+        ('alt=""', 1),
+        ("", 1),
+    ],
+)
+def test_missing_alternative_is_seen(visit, alt, seen) -> None:
+    here = visit()
+    here.page.set_content(BAD.format(f'<main><img src="data:," {alt}></main>'))
+    assert len(here.without_alt()) == seen
+
+
+CODE = (
+    '<pre><span style="color: {}">one</span> <span style="color: {}">two</span></pre>'
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "closed", "opened"),
+    [
+        ("<h2>Good</h2>", [], []),
+        ("<h3>Skipped</h3>", ["heading-order"], ["heading-order"]),
+        ("<details><summary>Fold</summary><button></button></details>",
+         [], ["button-name"]),
+        (f"<details><summary>Fold</summary>{CODE.format('#ccc', '#ccc')}</details>",
+         [], ["color-contrast"]),
+        (CODE.format("#000", "#ccc"), ["color-contrast"], ["color-contrast"]),
+        ('<button aria-label="Toggle">Show</button>',
+         ["label-content-name-mismatch"], ["label-content-name-mismatch"]),
+        ('<table><tr><th></th><th>a</th></tr><tr><th>1</th><td>2</td></tr></table>',
+         ["empty-table-header"], ["empty-table-header"]),
+        ('<div style="overflow: auto; height: 20px"><p style="height: 90px">Tall</div>',
+         ["scrollable-region-focusable"], ["scrollable-region-focusable"]),
+    ],
+)  # fmt: skip
+def test_axe_is_heard(visit, content, closed, opened) -> None:
+    here = visit()
+    here.page.set_content(
+        BAD.format(f"<main><h1>Page</h1>{content}</main>").replace("<p>Text</p>", "")
+    )
+    assert [v.split(":")[0] for v in here.violations()] == closed
+    here.open_folds()
+    assert [v.split(":")[0] for v in here.violations()] == opened
