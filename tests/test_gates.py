@@ -22,6 +22,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from tools.chapters import launch_source
+
 ROOT = Path(__file__).parents[1]
 CHAPTERS = str(ROOT / "tools" / "chapters.py")
 
@@ -149,6 +151,33 @@ def test_canonical_form(folder: Path) -> None:
     assert notebook.cells[3].metadata == {}
 
 
+OTHER_ADDRESS = """\
+try:
+    import mflib
+except ImportError:
+    %pip install -q "mflib @ git+https://github.com/someone/else@main"\
+"""
+
+
+@pytest.mark.parametrize("before", [[], [new_code_cell(OTHER_ADDRESS)]])
+def test_chapters_writes_the_cell_for_colab(folder: Path, before) -> None:
+    path = folder / f"colab-{len(before)}.ipynb"
+    cells = [new_markdown_cell("# A"), *before, new_code_cell("import mflib\n\n1 + 1")]
+    nbformat.write(new_notebook(cells=cells), path)
+    done = run(CHAPTERS, "--check", path)
+    assert "the first code cell must be the one that installs mflib" in done.stdout
+    done = run(CHAPTERS, path, path=folder)
+    assert done.returncode == 0, done.stdout
+    title, first, second = nbformat.read(path, as_version=4).cells
+    assert title.source == "# A"
+    assert first.source == launch_source()
+    assert (first.execution_count, first.outputs) == (1, [])
+    assert first.metadata.tags == ["remove-cell"]
+    assert second.source == "import mflib\n\n1 + 1"
+    done = run(CHAPTERS, "--check", path)
+    assert done.returncode == 0, done.stdout
+
+
 # -- make test: the check of the stored notebooks -------------------------------------
 
 
@@ -193,6 +222,9 @@ STORED = {
     "H1 found in cells [1, 6]": add(new_markdown_cell("# Another")),
     "heading level skipped, from H2 to H4": add(new_markdown_cell("#### Deep")),
     "empty cell": add(new_code_cell("")),
+    "the first code cell must be the one that installs mflib": add(
+        new_code_cell("import mflib", execution_count=4)
+    ),
     "not in canonical form": lambda notebook: notebook.metadata.update(author="A"),
 }
 

@@ -4,7 +4,8 @@
     python tools/chapters.py --check    run nothing; say what is not canonical or clean
 
 The canonical form holds nothing that differs from one run to the next, so that running
-a chapter twice gives the same bytes, and a diff shows what an author changed.
+a chapter twice gives the same bytes, and a diff shows what an author changed. The first
+code cell is written here: it installs mflib where only a notebook is open, as on Colab.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import yaml
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from markdown_it import MarkdownIt
@@ -28,9 +30,20 @@ from nbclient.exceptions import (
     DeadKernelError,
 )
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_METADATA = ("tags", "mystnb", "jupyter")
+
+LAUNCH = """\
+# Where the book is not installed, as on Colab: fetch its package.
+try:
+    import mflib
+except ImportError:
+    %pip install -q "mflib @ git+{url}@{branch}"\
+"""
+IMPORTS_MFLIB = re.compile(r"^\s*(?:import|from) mflib\b", re.MULTILINE)
+INSTALLS_MFLIB = re.compile(r"^\s*[%!]pip install .*mflib", re.MULTILINE)
 
 ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 MACHINE_PATH = re.compile(
@@ -121,6 +134,43 @@ def merged_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return merged
 
 
+# -- the cell for Colab ---------------------------------------------------------------
+
+
+def launch_source() -> str:
+    """Return the source of the cell that installs mflib from _config.yml's address."""
+    config = Path(__file__).parents[1] / "_config.yml"
+    repository = yaml.safe_load(config.read_text(encoding="utf-8"))["repository"]
+    return LAUNCH.format(url=repository["url"], branch=repository["branch"])
+
+
+def with_launch_cell(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Return the cells with that one before all other code, where mflib is imported."""
+    others = [c for c in cells if not is_code(c, INSTALLS_MFLIB)]
+    if not any(is_code(c, IMPORTS_MFLIB) for c in others):
+        return others
+    # The site removes the cell; Colab, JupyterLab and the tests run it.
+    cell = new_code_cell(launch_source(), metadata={"tags": ["remove-cell"]})
+    first = next(i for i, c in enumerate(others) if c.cell_type == "code")
+    return [*others[:first], cell, *others[first:]]
+
+
+def is_code(cell: NotebookNode, pattern: re.Pattern[str]) -> bool:
+    return cell.cell_type == "code" and bool(pattern.search(cell.source))
+
+
+def launch_problems(notebook: NotebookNode) -> Iterator[str]:
+    stored, wanted = (
+        [(c.source.strip("\n"), c.metadata.get("tags")) for c in cells]
+        for cells in (notebook.cells, with_launch_cell(notebook.cells))
+    )
+    if stored != wanted:
+        yield (
+            "the first code cell must be the one that installs mflib from the address "
+            "in _config.yml, on Colab: run make chapters"
+        )
+
+
 # -- the checks -----------------------------------------------------------------------
 
 
@@ -134,6 +184,7 @@ def problems(path: Path, figure_names: dict[str, Path]) -> Iterator[str]:
         return
 
     yield from heading_problems(notebook)
+    yield from launch_problems(notebook)
     for number, cell in enumerate(notebook.cells, start=1):
         where = f"cell {number}"
         if not cell.source.strip():
@@ -228,6 +279,7 @@ def is_image(mime: str) -> bool:
 def execute(path: Path, timeout: int) -> bytes:
     """Run a notebook from the top, in its own folder, and return its canonical form."""
     notebook = read(path)
+    notebook.cells = with_launch_cell(notebook.cells)
     client = NotebookClient(
         notebook,
         kernel_manager_class=ThisPython,
