@@ -24,7 +24,7 @@ def build(tmp_path: Path):
     """A function that builds a book of one page with this book's settings."""
 
     def run(page: str) -> tuple[subprocess.CompletedProcess, Path]:
-        for name in ("assets", "tools"):
+        for name in ("assets", "requirements", "tools"):
             (tmp_path / name).symlink_to(ROOT / name)
         shutil.copy(ROOT / "_config.yml", tmp_path)
         (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
