@@ -54,16 +54,17 @@ WITHOUT_ALT = r"""() => Array.from(document.querySelectorAll("main img"))
   .filter(({ alt }) => !/\s/.test(alt.trim()) || /\.(png|svg|jpe?g|gif)\b/.test(alt))
   .map((image) => image.outerHTML)"""
 
-# axe looks at the colours of every word of code, every number of a table and sign of a
-# formula, which takes most of its time. Those that look alike on the same ground need one
-# look: mark all but the first in sight.
+# axe looks at the colours of every word of code, number of a table and sign of a
+# formula, which takes most of its time. Those that look alike on the same ground need
+# one look: mark all but the first in sight.
 MARK_ALIKE = """() => {
   const ground = (e) => {
     const own = getComputedStyle(e).backgroundColor, parent = e.parentElement;
     return own !== "rgba(0, 0, 0, 0)" || !parent ? own : ground(parent);
   };
   const seen = new Set();
-  const words = document.querySelectorAll("pre span, td, th, .katex *, mjx-container *");
+  const words = document.querySelectorAll(
+    "pre span, td, th, .katex *, mjx-container *");
   for (const word of words) {
     if (!word.checkVisibility()) continue;
     const own = getComputedStyle(word);
