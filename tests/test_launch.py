@@ -24,7 +24,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 LINK = re.compile(
     r"(?<![\w.-])(?:github\.com|mybinder\.org/v2/gh|colab\.research\.google\.com/github)/"
     r"(?P<name>[\w.-]+/[\w-]+)(?:\.git)?"
-    r"(?:(?:@|/(?:blob|tree|edit|raw)/|(?<!@)/(?!issues|actions))(?P<branch>[\w-]+))?"
+    r"(?:(?:@|/(?:(?:blob|tree|edit|raw)/)?(?!issues|actions))(?P<branch>[\w-]+))?"
 )
 
 # Files of which every such link is to the book itself. Those marked True must have one.
