@@ -23,6 +23,23 @@ for (const entry of document.querySelectorAll(".citation-list, .citation")) {
   entry.removeAttribute("role");
 }
 
+// The theme takes the keyboard away from a button that is pressed, and so forgets where a
+// drawer was opened from.
+for (const button of document.querySelectorAll("button[data-bs-toggle='tooltip']")) {
+  button.addEventListener("click", (event) => {
+    const byKeyboard = event.detail === 0;
+    if (byKeyboard && !button.matches(".sidebar-toggle, .search-button__button")) {
+      setTimeout(() => button.focus());
+    }
+  });
+}
+for (const name of ["primary", "secondary"]) {
+  const drawer = document.getElementById(`pst-${name}-sidebar-modal`);
+  drawer?.addEventListener("close", () =>
+    setTimeout(() => document.querySelector(`.${name}-toggle`)?.focus())
+  );
+}
+
 // What is wider than its place scrolls: then Tab reaches it, and it says what it is. A group
 // and no region, since a landmark for each long line of code would bury the others.
 const WIDE = {
@@ -30,7 +47,8 @@ const WIDE = {
   ".cell_output pre": "Output",
   ".cell_output .text_html, .pst-scrollable-table-container": "Table",
   "mjx-container[display], .katex-display, div.math": "Equation",
-  ".cell_output .output, .bd-content figure .scroll": "Figure",
+  ".wide-figure": "Figure",
+  ".cell_output .output": "Output",
 };
 
 function nameWhatScrolls() {
@@ -46,6 +64,20 @@ function nameWhatScrolls() {
       box.setAttribute("aria-label", `${name}, scrolls sideways`);
     }
   }
+}
+
+// On a phone, a picture of two or more panels scrolls, at a size one can read (book.css).
+for (const picture of document.querySelectorAll(".bd-article figure img")) {
+  const wrap = () => {
+    if (picture.naturalWidth < 700) return; // one panel
+    const box = document.createElement("div");
+    box.className = "wide-figure";
+    picture.replaceWith(box);
+    box.append(picture);
+    nameWhatScrolls();
+  };
+  if (picture.complete) wrap();
+  else picture.addEventListener("load", wrap, { once: true });
 }
 
 document.addEventListener("toggle", nameWhatScrolls, true); // a fold opens
