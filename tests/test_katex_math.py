@@ -2,16 +2,13 @@
 
 import html
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import tiny_book
 from tools import katex_math
-
-ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(
     not katex_math.find_node() or not katex_math.KATEX.is_dir(),
@@ -24,20 +21,8 @@ def build(tmp_path: Path):
     """A function that builds a book of one page with this book's settings."""
 
     def run(page: str) -> tuple[subprocess.CompletedProcess, Path]:
-        for name in ("assets", "requirements", "tools"):
-            (tmp_path / name).symlink_to(ROOT / name)
-        shutil.copy(ROOT / "_config.yml", tmp_path)
-        (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: page\n")
-        (tmp_path / "page.md").write_text(f"# Title with $k$\n\n{page}\n")
-        command = "from jupyter_book.cli.main import main; main()"
-        options = ["build", ".", "-W", "-n", "--keep-going"]
-        done = subprocess.run(
-            [sys.executable, "-c", command, *options],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        return done, tmp_path / "_build" / "html"
+        done = tiny_book.build(tmp_path, {"page.md": f"# Title with $k$\n\n{page}\n"})
+        return done, tmp_path / "_build" / "html" / "chapters"
 
     return run
 
@@ -48,7 +33,7 @@ def page(build):
 
     def read(text: str) -> str:
         done, site = build(text)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout
         return (site / "page.html").read_text(encoding="utf-8")
 
     return read
@@ -77,7 +62,7 @@ $$
 With $x < y$ & more: $a \& b$.
 :::
 
-```{figure} assets/favicon.svg
+```{figure} ../assets/favicon.svg
 :alt: A grid
 
 A caption with $\theta$.
@@ -92,7 +77,7 @@ A caption with $\theta$.
         assert sign in visible
     for tex in ("\\", "$", "boldsymbol"):
         assert tex not in visible
-    assert 'href="_static/katex/katex.min.css' in result
+    assert 'href="../_static/katex/katex.min.css' in result
     assert "mathjax" not in result.replace("mathjax_ignore", "").lower()
 
 
@@ -151,8 +136,7 @@ def test_a_bad_formula_fails_the_build_and_says_where(
 ) -> None:
     done, _ = build(text)
     assert done.returncode != 0
-    output = done.stdout + done.stderr
-    (warning,) = [x for x in output.splitlines() if "WARNING" in x]
+    (warning,) = [x for x in done.stdout.splitlines() if "WARNING" in x]
     assert f"page.md:{line}: WARNING" in warning
     assert "KaTeX" in warning
     assert problem in warning

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tests.test_gates import run
+from tests import tiny_book
 from tools.chapters import launch_problems, launch_source
 
 ROOT = Path(__file__).parents[1]
@@ -116,16 +115,10 @@ def test_a_chapter_opens_on_colab(path: Path) -> None:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A chapter's page, built with the project's own settings."""
     folder = tmp_path_factory.mktemp("launch")
-    (folder / "chapters").mkdir()
     cells = [new_markdown_cell("# A"), new_code_cell("2.5", execution_count=1)]
     kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook = new_notebook(cells=cells, metadata={"kernelspec": kernelspec})
-    nbformat.write(notebook, folder / "chapters" / "01-a.ipynb")
-    (folder / "_toc.yml").write_text("format: jb-book\nroot: chapters/01-a\n")
-    shutil.copy(ROOT / "_config.yml", folder)
-    shutil.copytree(ROOT / "assets", folder / "assets")
-    main = "from jupyter_book.cli.main import main; main()"
-    done = run("-c", main, "build", folder, "-W", "-n", "--keep-going")
+    done = tiny_book.build(folder, {"01-a.ipynb": nbformat.writes(notebook)})
     assert done.returncode == 0, done.stdout
     return folder / "_build" / "html" / "chapters" / "01-a.html"
 

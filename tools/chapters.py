@@ -112,6 +112,8 @@ def canonical_cell(cell: NotebookNode) -> NotebookNode:
         source=cell.source.strip("\n"),
     )
     if cell.cell_type == "code":
+        if "hide-cell" in new.metadata.get("tags", []):  # a fold in JupyterLab too
+            new.metadata["jupyter"] = {"outputs_hidden": True, "source_hidden": True}
         new.execution_count = cell.execution_count
         new.outputs = merged_streams(cell.outputs)
     elif cell.get("attachments"):

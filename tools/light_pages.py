@@ -7,6 +7,7 @@ pixel the same.
 
 import html
 import io
+import logging
 import re
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from PIL import Image
 from sphinx.util.images import get_image_size
 
 from tools.katex_math import KATEX
+
+# KaTeX's fonts carry a date that fontTools doubts, once for each font.
+logging.getLogger("fontTools.ttLib").setLevel(logging.ERROR)
 
 ICONS = "vendor/fontawesome/webfonts/fa-solid-900"
 IMAGE = re.compile(r'<img (?=[^>]*src="(?:\.\./)*_images/([^"]+)")')
