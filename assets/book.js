@@ -46,7 +46,7 @@ const WIDE = {
   ".cell_input pre, .highlight pre": "Code",
   ".cell_output pre": "Output",
   ".cell_output .text_html, .pst-scrollable-table-container": "Table",
-  "mjx-container[display], .katex-display, div.math": "Equation",
+  "mjx-container[display], .katex-display, div.math, .formula": "Equation",
   ".wide-figure": "Figure",
   ".cell_output .output": "Output",
 };

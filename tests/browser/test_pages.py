@@ -23,6 +23,8 @@ def test_page_is_whole_and_fits(visit, site, path, width, scheme) -> None:
     for _ in ("folds closed", "folds open"):
         assert here.overflow() <= 0
         assert here.violations() == []
+        if not here.page.locator("details").count():
+            break
         here.open_folds()
 
 
