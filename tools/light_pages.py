@@ -20,7 +20,9 @@ from tools.katex_math import KATEX
 # KaTeX's fonts carry a date that fontTools doubts, once for each font.
 logging.getLogger("fontTools.ttLib").setLevel(logging.ERROR)
 
-ICONS = "vendor/fontawesome/webfonts/fa-solid-900"
+ICONS = [
+    f"vendor/fontawesome/webfonts/fa-{name}" for name in ("solid-900", "brands-400")
+]
 IMAGE = re.compile(r'<img (?=[^>]*src="(?:\.\./)*_images/([^"]+)")')
 # KaTeX's fonts, by the classes of what is set in them
 KATEX_FONTS = {
@@ -57,7 +59,7 @@ def prepare_page(app, pagename, templatename, context, doctree) -> None:
         return f'<img loading="lazy" decoding="async" {size}'
 
     context["body"] = IMAGE.sub(attributes, body)
-    context["preloaded_fonts"] = [f"{ICONS}.woff"]
+    context["preloaded_fonts"] = [f"{icons}.woff" for icons in ICONS]
     context["preloaded_fonts"] += [
         f"katex/fonts/KaTeX_{font}.woff"
         for classes, font in KATEX_FONTS.items()
@@ -77,7 +79,7 @@ def write_font(source: Path, target: Path, signs: set[int]) -> None:
 
 
 def keep_used_icons(static: Path, texts: list[str]) -> None:
-    """Reduce the icon font, and its style sheet, to the icons in use."""
+    """Reduce the icon fonts, and their style sheet, to the icons in use."""
     scripts = [path.read_text(encoding="utf-8") for path in static.rglob("*.js")]
     used = {
         name for text in texts + scripts for name in re.findall(r"\bfa-[\w-]+", text)
@@ -95,14 +97,16 @@ def keep_used_icons(static: Path, texts: list[str]) -> None:
         before = style.read_text(encoding="utf-8")
         after = ICON_RULE.sub(keep, before)
         signs.update(int(code, 16) for code in CONTENT.findall(after))
-        after = after.replace(
-            f'url(../{ICONS}.woff2) format("woff2"),url(../{ICONS}.ttf) '
-            'format("truetype")',
-            f'url(../{ICONS}.woff) format("woff")',
-        )
+        for icons in ICONS:
+            after = after.replace(
+                f'url(../{icons}.woff2) format("woff2"),url(../{icons}.ttf) '
+                'format("truetype")',
+                f'url(../{icons}.woff) format("woff")',
+            )
         if after != before:
             style.write_text(after, encoding="utf-8")
-    write_font(static / f"{ICONS}.ttf", static / f"{ICONS}.woff", signs)
+    for icons in ICONS:
+        write_font(static / f"{icons}.ttf", static / f"{icons}.woff", signs)
 
 
 def keep_used_signs(static: Path, texts: list[str]) -> None:
