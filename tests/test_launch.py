@@ -30,6 +30,7 @@ LINK = re.compile(
 FILES = {
     "_config.yml": True,
     "README.md": True,
+    "chapters/intro.md": True,
     "CITATION.cff": True,
     "chapters/appendix/run-it-yourself.md": True,
     "chapters/appendix/for-instructors.md": False,
