@@ -29,15 +29,98 @@ for (const button of document.querySelectorAll("button[data-bs-toggle='tooltip']
   button.addEventListener("click", (event) => {
     const byKeyboard = event.detail === 0;
     if (byKeyboard && !button.matches(".sidebar-toggle, .search-button__button")) {
-      setTimeout(() => button.focus());
+      setTimeout(() => button.focus({ preventScroll: true }));
     }
   });
 }
 for (const name of ["primary", "secondary"]) {
   const drawer = document.getElementById(`pst-${name}-sidebar-modal`);
-  drawer?.addEventListener("close", () =>
-    setTimeout(() => document.querySelector(`.${name}-toggle`)?.focus())
+  let followed = false;
+  drawer?.addEventListener("click", (event) => {
+    followed = Boolean(event.target.closest('a[href^="#"]')); // a section of this page
+    if (followed) drawer.close();
+  });
+  drawer?.addEventListener("close", () => {
+    if (!followed) {
+      setTimeout(() =>
+        document.querySelector(`.${name}-toggle`)?.focus({ preventScroll: true }));
+    }
+    followed = false;
+  });
+}
+
+// A button that copies says what, and keeps the keyboard. They come with the page's end.
+addEventListener("DOMContentLoaded", () => {
+  for (const button of document.querySelectorAll(".copybtn")) {
+    button.setAttribute("aria-label", "Copy code");
+  }
+});
+addEventListener("click", (event) => {
+  const button = event.target.closest?.(".copybtn");
+  if (button && event.detail === 0) {
+    setTimeout(() => button.focus({ preventScroll: true }));
+  }
+});
+
+// The button for light and dark says which it is.
+for (const button of document.querySelectorAll(".theme-switch-button")) {
+  button.addEventListener("click", () =>
+    setTimeout(() => {
+      const { mode } = document.documentElement.dataset;
+      button.setAttribute("aria-label", `Color mode: ${mode}`);
+    })
   );
+}
+
+// The first link goes to the text, past the buttons above it.
+const skip = document.querySelector("#pst-skip-link a");
+const first = document.querySelector(".bd-article section[id]");
+if (skip && first) skip.hash = first.id;
+
+// Boxes have a name, links to sources and rows of tables too.
+for (const [i, box] of document.querySelectorAll("div.admonition").entries()) {
+  const title = box.querySelector(".admonition-title");
+  if (!title) continue;
+  title.id ||= `box-${i + 1}`;
+  box.setAttribute("role", "note");
+  box.setAttribute("aria-labelledby", title.id);
+}
+for (const link of document.querySelectorAll("dt a:has(> .viewcode-link)")) {
+  const name = link.closest("dt").querySelector(".sig-name")?.textContent;
+  if (name) link.setAttribute("aria-label", `Source of ${name}`);
+}
+for (const row of document.querySelectorAll(".bd-article table.table tbody tr")) {
+  if (row.cells[0]?.matches("td")) row.cells[0].setAttribute("role", "rowheader");
+}
+
+// A file is saved, not shown in a new window.
+for (const link of document.querySelectorAll("a.btn-download-source-button")) {
+  link.download = "";
+  link.removeAttribute("target");
+}
+
+// Search: excerpts from what one reads, and the keyboard where the results begin.
+if (typeof Search !== "undefined") {
+  const unread =
+    "#jb-print-docs-body, .katex-mathml, .prev-next-footer, .bd-header-article, .page-toc";
+  const toText = Search.htmlToText;
+  Search.htmlToText = (html, anchor) => {
+    const page = new DOMParser().parseFromString(html, "text/html");
+    for (const part of page.querySelectorAll(unread)) part.remove();
+    return toText(page.documentElement.outerHTML, anchor);
+  };
+  const results = document.getElementById("search-results");
+  const watch = new MutationObserver(() => {
+    const summary = results.querySelector(".search-summary");
+    const title = results.querySelector("h2")?.textContent ?? "";
+    if (!summary?.textContent.trim() || /^(Searching|Preparing)/.test(title)) return;
+    watch.disconnect();
+    summary.tabIndex = -1;
+    summary.focus();
+  });
+  if (results) {
+    watch.observe(results, { childList: true, characterData: true, subtree: true });
+  }
 }
 
 // What is wider than its place scrolls: then Tab reaches it, and it says what it is. A group
@@ -51,33 +134,35 @@ const WIDE = {
   ".cell_output .output": "Output",
 };
 
+const MARKS = ["tabindex", "role", "aria-label"];
+
+// There is more to the right: book.css fades that edge.
+function markMore(box) {
+  const hidden = box.scrollWidth - box.clientWidth - box.scrollLeft;
+  box.toggleAttribute("data-more", "scrolls" in box.dataset && hidden > 2);
+}
+
 function nameWhatScrolls() {
   for (const [selector, name] of Object.entries(WIDE)) {
     for (const box of document.querySelectorAll(selector)) {
       const scrolls =
         box.scrollWidth > box.clientWidth &&
         ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
-      if (!scrolls || box.dataset.scrolls) continue;
-      box.dataset.scrolls = "";
-      box.tabIndex = 0;
-      box.setAttribute("role", "group");
-      box.setAttribute("aria-label", `${name}, scrolls sideways`);
+      // A formula has its number for a name, for readers without scripts.
+      box.label ??= box.getAttribute("aria-label") ?? name;
+      if (scrolls && !("scrolls" in box.dataset)) {
+        box.dataset.scrolls = "";
+        box.tabIndex = 0;
+        box.setAttribute("role", "group");
+        box.setAttribute("aria-label", `${box.label}, scrolls sideways`);
+        box.onscroll = () => markMore(box);
+      } else if (!scrolls && ("scrolls" in box.dataset || box.matches(".formula"))) {
+        delete box.dataset.scrolls;
+        for (const mark of MARKS) box.removeAttribute(mark);
+      }
+      markMore(box);
     }
   }
-}
-
-// On a phone, a picture of two or more panels scrolls, at a size one can read (book.css).
-for (const picture of document.querySelectorAll(".bd-article figure img")) {
-  const wrap = () => {
-    if (picture.naturalWidth < 700) return; // one panel
-    const box = document.createElement("div");
-    box.className = "wide-figure";
-    picture.replaceWith(box);
-    box.append(picture);
-    nameWhatScrolls();
-  };
-  if (picture.complete) wrap();
-  else picture.addEventListener("load", wrap, { once: true });
 }
 
 document.addEventListener("toggle", nameWhatScrolls, true); // a fold opens

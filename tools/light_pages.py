@@ -1,6 +1,7 @@
 """A Sphinx extension: pages that load what they use, and nothing that moves the text.
 
-Figures say how large they are and load when they come near; fonts, and the icons' style
+Figures say how large they are and load when they come near; those of several panels
+can scroll, and data frames have one row of headers; fonts, and the icons' style
 sheet, keep the signs that the pages show; figures are stored in fewer bytes, pixel by
 pixel the same.
 """
@@ -24,6 +25,20 @@ ICONS = [
     f"vendor/fontawesome/webfonts/fa-{name}" for name in ("solid-900", "brands-400")
 ]
 IMAGE = re.compile(r'<img (?=[^>]*src="(?:\.\./)*_images/([^"]+)")')
+# Two panels or more: on a phone they scroll, at a size one can read (book.css).
+WIDE = 700  # pixels
+FIGURE = re.compile(r"(<figure\b[^>]*>\s*)(<img [^>]*>)")
+FRAME_HEAD = re.compile(
+    r'(<table [^>]*class="dataframe">\s*)<thead>(.*?)</thead>', re.S
+)
+ROW = re.compile(r"<tr[^>]*>(.*?)</tr>", re.S)
+CELL = re.compile(r"<th>(.*?)</th>", re.S)
+# The menu with the page's files, whose entries the theme calls by their suffixes
+DOWNLOADS = {
+    ".ipynb": "This page as a notebook (.ipynb)",
+    ".md": "This page as text (.md)",
+    ".pdf": "Print this page",
+}
 # KaTeX's fonts, by the classes of what is set in them
 KATEX_FONTS = {
     r"katex": "Main-Regular",
@@ -48,6 +63,36 @@ ICON_RULE = re.compile(
 CONTENT = re.compile(r"content:\s*\"\\([0-9a-f]{4})\"")
 
 
+def wrap_wide(figure: re.Match) -> str:
+    """Put a picture that is too wide for a phone into a box that scrolls."""
+    size = re.search(r' width="(\d+)"', figure[2])
+    if size is None or int(size[1]) < WIDE:
+        return figure[0]
+    return f'{figure[1]}<div class="wide-figure">{figure[2]}</div>'
+
+
+def merge_heads(head: re.Match) -> str:
+    """Put the name of a data frame's index into the corner, which is empty above it.
+
+    pandas gives that name a row of its own, in which all other headers are empty.
+    """
+    rows = [CELL.findall(row) for row in ROW.findall(head[2])]
+    if len(rows) != 2 or len(rows[0]) != len(rows[1]) or any(rows[1][1:]):
+        return head[0]
+    (axis, *columns), (name, *_) = rows
+    corner = f"{name} (columns: {axis})" if axis else name
+    cells = "".join(f'<th scope="col">{cell}</th>' for cell in [corner, *columns])
+    return f"{head[1]}<thead><tr>{cells}</tr></thead>"
+
+
+def name_downloads(buttons: list[dict]) -> None:
+    for button in buttons:
+        if button.get("label") == "download-buttons":
+            for entry in button["buttons"]:
+                entry["text"] = DOWNLOADS.get(entry["text"], entry["text"])
+                entry["tooltip"] = None  # it would repeat the words
+
+
 def prepare_page(app, pagename, templatename, context, doctree) -> None:
     body = context.get("body", "")
     sources = {name: source for source, name in app.builder.images.items()}
@@ -58,7 +103,10 @@ def prepare_page(app, pagename, templatename, context, doctree) -> None:
         size = f'width="{size[0]}" height="{size[1]}" ' if size else ""
         return f'<img loading="lazy" decoding="async" {size}'
 
-    context["body"] = IMAGE.sub(attributes, body)
+    body = IMAGE.sub(attributes, body)
+    body = FIGURE.sub(wrap_wide, body)
+    context["body"] = FRAME_HEAD.sub(merge_heads, body)
+    name_downloads(context.get("header_buttons", []))
     context["preloaded_fonts"] = [f"{icons}.woff" for icons in ICONS]
     context["preloaded_fonts"] += [
         f"katex/fonts/KaTeX_{font}.woff"

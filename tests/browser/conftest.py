@@ -54,6 +54,23 @@ WITHOUT_ALT = r"""() => Array.from(document.querySelectorAll("main img"))
   .filter(({ alt }) => !/\s/.test(alt.trim()) || /\.(png|svg|jpe?g|gif)\b/.test(alt))
   .map((image) => image.outerHTML)"""
 
+# Pictures in sight that are drawn wider or narrower than they are, by more than 2 %.
+SQUEEZED = """async () => {
+  const seen = Array.from(document.querySelectorAll("main img"))
+    .filter((picture) => picture.checkVisibility());
+  for (const picture of seen) picture.loading = "eager";
+  await Promise.all(seen.map((picture) => picture.decode()));
+  return seen.filter((picture) => {
+    const style = getComputedStyle(picture);
+    const inner = (size, ...sides) =>
+      size - sides.reduce((sum, side) => sum + parseFloat(style[`padding${side}`]), 0);
+    const drawn = inner(picture.clientWidth, "Left", "Right")
+      / inner(picture.clientHeight, "Top", "Bottom");
+    const real = picture.naturalWidth / picture.naturalHeight;
+    return !(Math.abs(drawn / real - 1) <= 0.02);
+  }).map((picture) => picture.outerHTML);
+}"""
+
 # axe looks at the colours of every word of code, number of a table and sign of a
 # formula, which takes most of its time. Those that look alike on the same ground need
 # one look: mark all but the first in sight.
@@ -62,6 +79,9 @@ MARK_ALIKE = """() => {
     const own = getComputedStyle(e).backgroundColor, parent = e.parentElement;
     return own !== "rgba(0, 0, 0, 0)" || !parent ? own : ground(parent);
   };
+  for (const head of document.querySelectorAll("th, [role='rowheader']")) {
+    head.toggleAttribute("data-formula", head.querySelector("math") !== null);
+  }
   const seen = new Set();
   const words = document.querySelectorAll(
     "pre span, td, th, .katex *, mjx-container *");
@@ -74,8 +94,16 @@ MARK_ALIKE = """() => {
   }
 }"""
 
+# And it takes MathML for nothing: a header that is a formula would be empty.
 ONE_OF_ALIKE = """;axe.configure({
-  rules: [{ id: "color-contrast", selector: ":not([data-alike])" }]
+  rules: [
+    { id: "color-contrast", selector: ":not([data-alike])" },
+    {
+      id: "empty-table-header",
+      selector: "th:not([role]):not([data-formula]),"
+        + "[role='rowheader']:not([data-formula])",
+    },
+  ]
 })"""
 
 OPEN_FOLDS = """async () => {
@@ -213,6 +241,18 @@ class Visit:
 
     def without_alt(self) -> list[str]:
         return self.page.evaluate(WITHOUT_ALT)
+
+    def headings_fall(self) -> bool:
+        """Whether each level of heading is larger than the next."""
+        sizes = self.page.evaluate("""() => ["h1", "h2", "h3"]
+          .map((name) => `main ${name}:not(#jb-print-docs-body *)`)
+          .map((heading) => document.querySelector(heading))
+          .filter((heading) => heading?.checkVisibility())
+          .map((heading) => parseFloat(getComputedStyle(heading).fontSize))""")
+        return sizes == sorted(set(sizes), reverse=True)
+
+    def squeezed(self) -> list[str]:
+        return self.page.evaluate(SQUEEZED)
 
     def open_folds(self) -> None:
         self.page.evaluate(OPEN_FOLDS)

@@ -20,7 +20,9 @@ def test_page_is_whole_and_fits(visit, site, path, width, scheme) -> None:
     assert here.problems == []
     assert here.raw_tex() == []
     assert here.without_alt() == []
+    assert here.headings_fall()
     for _ in ("folds closed", "folds open"):
+        assert here.squeezed() == []
         assert here.overflow() <= 0
         assert here.violations() == []
         if not here.page.locator("details").count():
@@ -115,6 +117,47 @@ def test_missing_alternative_is_seen(visit, alt, seen) -> None:
     assert len(here.without_alt()) == seen
 
 
+PICTURE = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='300' "
+    "height='100'/%3E"
+)
+
+
+@pytest.mark.parametrize(
+    ("style", "seen"),
+    [
+        ("max-width: 100%; height: auto", 0),
+        ("max-width: 100%; height: auto; padding: 9px; border: 1px solid", 0),
+        ("max-width: 100%", 1),
+        ("width: 200px; height: 70px", 1),
+    ],
+)
+def test_a_squeezed_picture_is_seen(visit, style, seen) -> None:
+    here = visit()
+    here.page.set_content(
+        BAD.format(
+            '<main style="width: 200px"><img width="300" height="100" alt="A square" '
+            f'style="{style}" src="{PICTURE}"></main>'
+        )
+    )
+    assert len(here.squeezed()) == seen
+
+
+@pytest.mark.parametrize(
+    ("content", "fall"),
+    [
+        ("<h1>A</h1><h2>B</h2><h3>C</h3>", True),
+        ("<h1>A</h1>", True),
+        ('<h1 style="font-size: 20px">A</h1><h2>B</h2>', False),
+        ('<h1>A</h1><h2 style="font-size: 9px">B</h2><h3>C</h3>', False),
+    ],
+)
+def test_headings_upside_down_are_seen(visit, content, fall) -> None:
+    here = visit()
+    here.page.set_content(BAD.format(f"<main>{content}</main>"))
+    assert here.headings_fall() is fall
+
+
 CODE = (
     '<pre><span style="color: {}">one</span> <span style="color: {}">two</span></pre>'
 )
@@ -134,6 +177,10 @@ CODE = (
          ["label-content-name-mismatch"], ["label-content-name-mismatch"]),
         ('<table><tr><th></th><th>a</th></tr><tr><th>1</th><td>2</td></tr></table>',
          ["empty-table-header"], ["empty-table-header"]),
+        ('<table><tr><th>a</th></tr><tr><td role="rowheader"></td></tr></table>',
+         ["empty-table-header"], ["empty-table-header"]),
+        ('<table><tr><th><math><mi>a</mi></math></th></tr><tr><td>1</td></tr></table>',
+         [], []),
         ('<div style="overflow: auto; height: 20px"><p style="height: 90px">Tall</div>',
          ["scrollable-region-focusable"], ["scrollable-region-focusable"]),
     ],

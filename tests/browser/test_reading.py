@@ -274,3 +274,72 @@ def test_a_skip_link_to_nowhere_is_seen(visit) -> None:
         "<main><button>Text</button></main>"
     )
     assert skip_link(here.page) == "elsewhere"
+
+
+# -- what stays where it is ------------------------------------------------------------
+
+DRAWER = "#pst-secondary-sidebar-modal"
+
+
+def follow_section(page) -> bool:
+    """Tap an entry of the section list; return whether the list is still open."""
+    page.locator(".secondary-toggle").first.click()
+    page.wait_for_function("s => document.querySelector(s).open", arg=DRAWER)
+    page.locator(f"{DRAWER} a[href^='#']").nth(2).click()
+    page.wait_for_function("() => location.hash && scrollY > 0")
+    return page.evaluate("s => document.querySelector(s).open", DRAWER)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_section_list_closes(visit, site, scripts) -> None:
+    here = visit(**PHONE)
+    if not scripts:  # without ours, it stays: the test sees that
+        here.context.route("**/book.js*", lambda route: route.fulfill(body=""))
+    here.open(f"{site}/chapters/03-l1-l2.html")
+    assert follow_section(here.page) is not scripts
+
+
+def copy_by_key(page) -> bool:
+    """Copy a cell by keyboard; return whether the button still has the keyboard."""
+    button = page.locator(".cell_input .copybtn:visible").last
+    button.focus()
+    page.keyboard.press("Enter")
+    page.locator(".copybtn[data-tooltip='Copied!']").wait_for()
+    page.evaluate("() => new Promise((done) => setTimeout(done))")
+    return button.evaluate("button => button === document.activeElement")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_copying_keeps_the_keyboard(visit, site, scripts) -> None:
+    here = visit(permissions=["clipboard-read", "clipboard-write"])
+    if not scripts:
+        here.context.route("**/book.js*", lambda route: route.fulfill(body=""))
+    here.open(f"{site}/chapters/03-l1-l2.html")
+    here.open_folds()
+    assert copy_by_key(here.page) is scripts
+
+
+STOPS = """() => Array.from(document.querySelectorAll("main [tabindex='0']"))
+  .filter((e) => e.checkVisibility() && e.scrollWidth <= e.clientWidth).length"""
+
+
+def test_what_does_not_scroll_is_no_stop(visit, site) -> None:
+    here = visit(**PHONE)
+    here.open(f"{site}/chapters/03-l1-l2.html")
+    assert here.page.locator("[data-more]").count()
+    assert here.page.evaluate(STOPS) == 0
+    here.page.set_viewport_size({"width": 2000, "height": 844})
+    here.page.wait_for_function("() => !document.querySelector('[data-more]')")
+    assert here.page.evaluate(STOPS) == 0
+    here.page.locator("main p").first.evaluate("p => { p.tabIndex = 0; }")
+    assert here.page.evaluate(STOPS) == 1
+
+
+def test_search_results_are_announced_and_read_like_the_page(visit, site) -> None:
+    here = visit()
+    here.open(f"{site}/search.html?q=weight+decay")
+    here.page.locator(".search-summary:focus").wait_for()
+    here.page.locator("#search-results p.context").first.wait_for()
+    excerpts = " ".join(here.page.locator("p.context").all_text_contents())
+    assert "weight" in excerpts
+    assert "\\lambda" not in excerpts
