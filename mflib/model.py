@@ -109,7 +109,7 @@ def check_shape(predictions: Tensor, values: Tensor) -> None:
 
 
 def predict(model: Predictor, ratings: Ratings, size: int = 2**18) -> Tensor:
-    """Return the predictions of all ratings, so many at a time: it bounds the memory."""
+    """Return the predictions of all ratings, computed in slices to save memory."""
     slices = zip(ratings.users.split(size), ratings.items.split(size), strict=True)
     predictions = []
     for users, items in slices:

@@ -24,8 +24,8 @@ class SparseRows:
 
     Parameters
     ----------
-    rows, columns : Tensor, shape (n,)
-        Of each entry: users and items, or items and users.
+    rows, columns, values : Tensor, shape (n,)
+        Of each entry: users, items and ratings, or items, users and ratings.
     n_rows, n_columns : int
 
     Attributes
@@ -34,12 +34,17 @@ class SparseRows:
         How many entries each row has.
     starts : Tensor, shape (n_rows + 1,)
         Where each row's entries begin, once sorted by row.
-    columns : Tensor, shape (n,)
-        The column of each entry, sorted by row.
+    columns, values : Tensor, shape (n,)
+        Of each entry, sorted by row.
     """
 
     def __init__(
-        self, rows: Tensor, columns: Tensor, n_rows: int, n_columns: int
+        self,
+        rows: Tensor,
+        columns: Tensor,
+        values: Tensor,
+        n_rows: int,
+        n_columns: int,
     ) -> None:
         self.shape = (n_rows, n_columns)
         self.counts = torch.bincount(rows, minlength=n_rows)
@@ -47,7 +52,8 @@ class SparseRows:
         self.starts = torch.cat([ends.new_zeros(1), ends])
         sorted_already = bool((rows[1:] >= rows[:-1]).all())
         self._order = None if sorted_already else rows.argsort(stable=True)
-        self.columns = self.sorted(columns).to(torch.int32)
+        self.columns = self.sorted(columns.to(torch.int32))
+        self.values = self.sorted(values)
 
     def sorted(self, values: Tensor) -> Tensor:
         """Return values, given in the order of the triples, sorted by row."""
@@ -67,7 +73,8 @@ class SparseRows:
 
     def products(self, u: Tensor, v: Tensor, plus: Tensor, beta: float) -> Tensor:
         """Return u_i . v_j + beta * plus of each entry, sorted by row."""
-        result = torch.sparse.sampled_addmm(self.matrix(plus), u, v.mT, beta=beta)
+        pattern = self.matrix(plus)
+        result: Tensor = torch.sparse.sampled_addmm(pattern, u, v.mT, beta=beta)
         return result.values()
 
     @cached_property
@@ -119,12 +126,27 @@ class SparseRows:
                 yield some, gram
 
 
+def both_sides(ratings: Ratings, values: Tensor) -> tuple[SparseRows, SparseRows]:
+    """Return values at the ratings' places, sorted by user, and sorted by item."""
+    users, n_users = ratings.users, ratings.n_users
+    items, n_items = ratings.items, ratings.n_items
+    return (
+        SparseRows(users, items, values, n_users, n_items),
+        SparseRows(items, users, values, n_items, n_users),
+    )
+
+
 class _Products(torch.autograd.Function):
     """mean + u_i . v_j of each rating, with sparse products for its gradients."""
 
     @staticmethod
     def forward(
-        ctx: Any, u: Tensor, v: Tensor, mean: float, users: SparseRows, items: SparseRows
+        ctx: Any,
+        u: Tensor,
+        v: Tensor,
+        mean: float,
+        users: SparseRows,
+        items: SparseRows,
     ) -> Tensor:
         ctx.save_for_backward(u, v)
         ctx.users, ctx.items = users, items
@@ -148,9 +170,7 @@ def full_batch(model: nn.Module, ratings: Ratings) -> Callable[[], Tensor] | Non
     if not _is_plain(model):
         return None
     assert isinstance(model, MF)
-    n, m = ratings.n_users, ratings.n_items
-    users = SparseRows(ratings.users, ratings.items, n, m)
-    items = SparseRows(ratings.items, ratings.users, m, n)
+    users, items = both_sides(ratings, ratings.values)
     mean = float(model.mean)
 
     def predict() -> Tensor:
@@ -160,7 +180,7 @@ def full_batch(model: nn.Module, ratings: Ratings) -> Callable[[], Tensor] | Non
             # u.v + b + c = [u, b, 1] . [v, 1, c]
             u = torch.cat([u, b, torch.ones_like(b)], dim=1)
             v = torch.cat([v, torch.ones_like(c), c], dim=1)
-        products: Tensor = _Products.apply(u, v, mean, users, items)
+        products: Tensor = _Products.apply(u, v, mean, users, items)  # type: ignore[no-untyped-call]
         return products
 
     return predict
@@ -184,6 +204,5 @@ def _is_plain(model: nn.Module) -> bool:
             and e.weight.device.type == "cpu"
             for e in embeddings
         )
-        and {e.weight.dtype for e in embeddings}
-        in ({torch.float32}, {torch.float64})
+        and {e.weight.dtype for e in embeddings} in ({torch.float32}, {torch.float64})
     )
