@@ -175,7 +175,7 @@ class Data:
             k, ones = self.rank, torch.ones_like
             users = torch.cat([users, ones(users[:, k:])], dim=1)
             items = torch.cat([items[:, :k], ones(items[:, k:]), items[:, k:]], dim=1)
-        return self.by_user.products(users, items, self.by_user.values, -1.0)
+        return self.by_user.add_products(-self.by_user.values, users, items)
 
 
 def ridge_rows(

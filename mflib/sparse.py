@@ -57,7 +57,7 @@ class SparseRows:
 
     def sorted(self, values: Tensor) -> Tensor:
         """Return values, given in the order of the triples, sorted by row."""
-        return values if self._order is None else values[self._order]
+        return values if self._order is None else values.index_select(0, self._order)
 
     def unsorted(self, values: Tensor) -> Tensor:
         """Undo :meth:`sorted`."""
@@ -71,11 +71,11 @@ class SparseRows:
             self.starts, self.columns, values, self.shape, check_invariants=False
         )
 
-    def products(self, u: Tensor, v: Tensor, plus: Tensor, beta: float) -> Tensor:
-        """Return u_i . v_j + beta * plus of each entry, sorted by row."""
-        pattern = self.matrix(plus)
-        result: Tensor = torch.sparse.sampled_addmm(pattern, u, v.mT, beta=beta)
-        return result.values()
+    def add_products(self, values: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Add u_i . v_j to the value of each entry, in place, and return the values."""
+        pattern = self.matrix(values)
+        torch.sparse.sampled_addmm(pattern, u, v.mT, out=pattern)
+        return values
 
     @cached_property
     def size_classes(self) -> list[tuple[Tensor, Tensor]]:
@@ -119,8 +119,11 @@ class SparseRows:
         for ids, columns in self.size_classes:
             size = max(chunk // (p * max(columns.shape[1], p)), 1)
             for some, theirs in zip(ids.split(size), columns.split(size), strict=True):
-                gram = features.new_zeros(len(some), p, p)
-                for piece in theirs.split(max(chunk // p, 1), dim=1):  # of a long row
+                # Long rows in pieces, whose Gram matrices add up.
+                first, *others = theirs.split(max(chunk // p, 1), dim=1)
+                x = nn.functional.embedding(first, features)
+                gram = x.mT @ x
+                for piece in others:
                     x = nn.functional.embedding(piece, features)
                     gram += x.mT @ x
                 yield some, gram
@@ -150,8 +153,8 @@ class _Products(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(u, v)
         ctx.users, ctx.items = users, items
-        ones = u.new_ones(len(users.columns))
-        return users.unsorted(users.products(u, v, ones, mean))
+        predictions = u.new_full(users.columns.shape, mean)
+        return users.unsorted(users.add_products(predictions, u, v))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
