@@ -1,6 +1,7 @@
 """als: each half is the exact minimum, J never rises, hard rows are handled."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mflib import Ratings, als, make_low_rank_ratings, objective, seeded
+from mflib import Ratings, als, make_low_rank_ratings, objective, rmse, seeded
 from mflib.als import ridge_rows
 from mflib.sparse import SparseRows
 
@@ -127,6 +128,49 @@ def test_the_generator_decides_the_start():
     ]
     assert torch.equal(ends[0], ends[1])
     assert not torch.equal(ends[0], ends[2])
+
+
+def test_an_interrupt_leaves_the_last_complete_sweep(monkeypatch):
+    train, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded(0))
+    arguments = {"rank": 2, "lam": 1.0, "biases": True}
+    whole, history = als(train, sweeps=2, generator=seeded(1), **arguments)
+    calls = []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == 6:  # the items' half of the third sweep
+            raise KeyboardInterrupt
+        return ridge_rows(*given)
+
+    monkeypatch.setattr(sys.modules["mflib.als"], "ridge_rows", interrupted)
+    model, short = als(train, sweeps=9, generator=seeded(1), **arguments)
+    assert short.equals(history)
+    for mine, theirs in zip(model.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_computes_in_the_dtype_asked_for():
+    train, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded(0))
+    arguments = {"rank": 2, "lam": 1.0, "sweeps": 5, "mean": 0.1}
+    wide, exact = als(train, generator=seeded(1), **arguments)
+    narrow, close = als(train, generator=seeded(1), dtype=torch.float32, **arguments)
+    assert wide.U.weight.dtype == torch.float64  # the ratings' own
+    assert narrow.U.weight.dtype == torch.float32
+    np.testing.assert_allclose(exact, close, rtol=1e-4)
+    assert not np.array_equal(exact, close)
+    with pytest.raises(ValueError, match=r"dtype must be torch.float32 or .*float16"):
+        als(train, dtype=torch.float16, **arguments)
+
+
+def test_the_errors_are_those_of_the_model():
+    ratings, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded(0))
+    train, test = ratings.split(0.7, 0.3, generator=seeded(0))
+    for biases in (False, True):
+        model, history = als(
+            train, rank=2, lam=1.0, biases=biases, mean=0.5, test=test, sweeps=3
+        )
+        assert history["train"].iloc[-1] == pytest.approx(rmse(model, train))
+        assert history["test"].iloc[-1] == pytest.approx(rmse(model, test))
 
 
 @pytest.mark.parametrize(

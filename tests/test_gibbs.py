@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -237,6 +238,38 @@ def test_ratings_all_equal_and_a_single_one_are_no_problem():
         posterior, history = gibbs(train, rank=1, samples=5, generator=seeded(0))
         assert np.isfinite(history).all(axis=None)
         assert torch.isfinite(posterior(train.users, train.items)).all()
+
+
+def test_an_interrupt_leaves_the_samples_so_far(monkeypatch, fitted):
+    train, test, _, _, _ = fitted
+    arguments = {"rank": 2, "burn_in": 2, "test": test}
+    whole, history = gibbs(train, samples=3, generator=seeded(1), **arguments)
+    sweeps = []
+
+    def interrupted(*given):
+        sweeps.append(given)
+        if len(sweeps) == stop:
+            raise KeyboardInterrupt
+        return gibbs_sweep(*given)
+
+    monkeypatch.setattr(sys.modules["mflib.gibbs"], "gibbs_sweep", interrupted)
+    stop = 6  # the fourth sample's
+    posterior, short = gibbs(train, samples=9, generator=seeded(1), **arguments)
+    assert short.equals(history)
+    assert torch.equal(posterior.U, whole.U)
+    sweeps.clear()
+    stop = 3  # the first sample's: there is nothing to return
+    with pytest.raises(KeyboardInterrupt):
+        gibbs(train, samples=9, generator=seeded(1), **arguments)
+
+
+def test_computes_in_the_dtype_asked_for(fitted):
+    train, _, _, _, _ = fitted
+    arguments = {"rank": 1, "samples": 2, "burn_in": 0}
+    narrow, _ = gibbs(train, dtype=torch.float32, generator=seeded(0), **arguments)
+    assert narrow.U.dtype == narrow.sigma.dtype == torch.float32
+    wide, _ = gibbs(train, generator=seeded(0), **arguments)
+    assert wide.U.dtype == torch.float64
 
 
 def test_keeps_the_dtype_of_the_ratings():
