@@ -85,8 +85,12 @@ class Ratings:
                 f"values must be finite, got {values[at].item()} at position {at}; "
                 "leave unknown ratings out instead of marking them"
             )
-        cells, positions = (users * n_items + items).sort(stable=True)
-        repeats = (cells[1:] == cells[:-1]).nonzero()
+        cells = users * n_items + items
+        if not (cells[1:] > cells[:-1]).all():  # sorted ones cannot hold a pair twice
+            cells, positions = cells.sort(stable=True)
+            repeats = (cells[1:] == cells[:-1]).nonzero()
+        else:
+            repeats = cells.new_zeros(0)
         if len(repeats):
             first, second = positions[repeats[0, 0]], positions[repeats[0, 0] + 1]
             raise ValueError(
