@@ -117,6 +117,7 @@ def cache(server, monkeypatch, tmp_path) -> Path:
     monkeypatch.setattr(pooch, "os_cache", lambda project: folder.parent / project)
     monkeypatch.setattr(movielens, "BASE_URL", server.url)
     monkeypatch.setitem(movielens.HASHES, "latest-small", {"zip": sha256(SMALL_ZIP)})
+    monkeypatch.setitem(movielens.SIZES, "latest-small", 4)
     monkeypatch.delenv("MFLIB_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("no_proxy", "*")
@@ -379,6 +380,7 @@ from mflib import fetch_movielens, movielens
 pooch.os_cache = lambda project: Path({str(cache.parent)!r}) / project
 movielens.BASE_URL = {server.url!r}
 movielens.HASHES["latest-small"] = {movielens.HASHES["latest-small"]!r}
+movielens.SIZES["latest-small"] = 4
 ratings, films = fetch_movielens()
 print(len(ratings), list(films["movieId"]))
 """
@@ -429,8 +431,9 @@ def test_hostile_archive_writes_nothing(cache, monkeypatch, server, tmp_path):
 # The other data sets
 
 
-def fetch_fake(name, members, encoding, server, monkeypatch):
+def fetch_fake(name, members, encoding, server, monkeypatch, size=2):
     content = make_zip(members, encoding)
+    monkeypatch.setitem(movielens.SIZES, name, size)
     server.reply = send(content)
     monkeypatch.setitem(movielens.HASHES, name, {"zip": sha256(content)})
     return fetch_movielens(name)
@@ -474,7 +477,7 @@ def test_1m(server, monkeypatch):
 
 def test_32m(server, monkeypatch):
     members = {"ml-32m/ratings.csv": RATINGS, "ml-32m/movies.csv": MOVIES}
-    check_small(*fetch_fake("32m", members, "utf-8", server, monkeypatch))
+    check_small(*fetch_fake("32m", members, "utf-8", server, monkeypatch, 4))
     assert server.asked == ["/ml-32m.zip"]
 
 
@@ -487,6 +490,7 @@ def test_md5_of_100k_in_folder(monkeypatch, tmp_path, server):
         fetch_movielens("100k")
     digest = hashlib.md5(b"196\t242\t3\t881250949\n").hexdigest()
     monkeypatch.setitem(movielens.HASHES, "100k", {"ratings": f"md5:{digest}"})
+    monkeypatch.setitem(movielens.SIZES, "100k", 1)
     _, films = fetch_movielens("100k")
     assert films.to_dict("list") == {
         "movieId": [242],
@@ -496,36 +500,147 @@ def test_md5_of_100k_in_folder(monkeypatch, tmp_path, server):
     assert server.asked == []
 
 
+RATINGS_1M = "1::1193::5::978300760\n2::1193::3::978298413\n"
+
+
+@pytest.fixture
+def folder_1m(monkeypatch, tmp_path) -> Path:
+    """Unpack a data set that has no checksums of its files into $MFLIB_DATA."""
+    folder = tmp_path / "ml-1m"
+    folder.mkdir()
+    (folder / "ratings.dat").write_text(RATINGS_1M)
+    (folder / "movies.dat").write_text("1193::One Flew::Drama\n")
+    monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
+    monkeypatch.setitem(movielens.SIZES, "1m", 2)
+    assert len(fetch_movielens("1m")[0]) == 2
+    return folder
+
+
+def test_known_numbers_of_ratings(monkeypatch, folder_1m):
+    monkeypatch.undo()
+    monkeypatch.setenv("MFLIB_DATA", str(folder_1m.parent))
+    assert movielens.SIZES == {
+        "latest-small": 100_836,
+        "100k": 100_000,
+        "1m": 1_000_209,
+        "32m": 32_000_204,
+    }
+    with pytest.raises(DataUnavailableError) as caught:
+        fetch_movielens("1m")
+    assert str(caught.value) == (
+        f"{folder_1m / 'ratings.dat'} is damaged: it has 2 ratings, expected "
+        "1,000,209; get ml-1m.zip from https://grouplens.org/datasets/movielens/ and "
+        "unpack it anew"
+    )
+
+
 @pytest.mark.parametrize(
-    ("file", "content"),
+    ("content", "why"),
     [
-        ("ratings.dat", "1::1193::5::978300760\n2::11"),
-        ("ratings.dat", "1::1193::five::978300760\n"),
-        ("ratings.dat", ""),
-        ("movies.dat", "1193::One Flew"),
-        ("movies.dat", "9::Somewhere else::Drama\n"),
-        ("movies.dat", "1193::One::Drama\n1193::Two::Drama\n"),
+        ("", "it has 0 ratings, expected 2"),
+        ("1::1193::5::978300760\n", "it has 1 ratings, expected 2"),
+        (RATINGS_1M + "3::1193::1::978298413\n", "it has 3 ratings, expected 2"),
+        ("<html>\n<p>Log in</p>\n", "expected 7 and found 1"),
+        (RATINGS_1M.replace("5::", "five::"), "line 1: rating is five"),
+        (RATINGS_1M.replace("3::9", "inf::9"), "line 2: rating is inf"),
+        (RATINGS_1M.replace("2::", "2.5::"), "line 2: userId is 2.5"),
+        (RATINGS_1M.replace("2::1193", "2::"), "line 2: movieId is nan"),
+        (RATINGS_1M.replace("2::", "2\xe9::"), "line 2: userId is 2\ufffd"),
+        (RATINGS_1M.replace("\n2", "\n\n2"), "it has 3 ratings, expected 2"),
+        ("\n" + RATINGS_1M[:22], "line 1: userId is nan"),
+        ("1::1193::5::978300760\n2::11", "line 2: rating is nan"),
+        (RATINGS_1M.replace("2::", "1::"), "userId 1 with movieId 1193 twice"),
+        ("9" * 20 + RATINGS_1M, f"line 1: userId is {'9' * 20}"),
+        (RATINGS_1M.replace("::", "\t"), "expected 7 and found 1"),
+        (RATINGS_1M.replace("1::1193::5", '1::1193::"5'), "EOF inside string"),
     ],
 )
-def test_damaged_files_without_a_checksum(monkeypatch, tmp_path, file, content):
-    (tmp_path / "ml-1m").mkdir()
-    (tmp_path / "ml-1m" / "ratings.dat").write_text("1::1193::5::978300760\n")
-    (tmp_path / "ml-1m" / "movies.dat").write_text("1193::One Flew::Drama\n")
-    monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
-    assert len(fetch_movielens("1m")[0]) == 1
-    (tmp_path / "ml-1m" / file).write_text(content)
-    with pytest.raises(DataUnavailableError, match="damaged") as caught:
+def test_damaged_ratings_without_a_checksum(folder_1m, content, why):
+    (folder_1m / "ratings.dat").write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataUnavailableError) as caught:
         fetch_movielens("1m")
-    assert str(tmp_path / "ml-1m") in str(caught.value)
+    message = str(caught.value)
+    assert message.startswith(f"{folder_1m / 'ratings.dat'} is damaged: ")
+    assert why in message
+    assert "get ml-1m.zip from https://grouplens.org/datasets/movielens/" in message
 
 
-def test_damaged_table_of_films(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "line 1 has 1 fields, not 3"),
+        ("1193::One Flew", "line 1 has 2 fields, not 3"),
+        ("\n1193::One Flew::Drama\n", "line 1 has 1 fields, not 3"),
+        ("9::Somewhere else::Drama\n", "film 1193, which has ratings, is not there"),
+        ("1193::One::Drama\n1193::Two::Drama\n", "not unique"),
+        ("one::One Flew::Drama\n", "'one'"),
+        ("9" * 20 + "::One Flew::Drama\n", "too large"),
+    ],
+)
+def test_damaged_films_without_a_checksum(folder_1m, content, why):
+    (folder_1m / "movies.dat").write_text(content)
+    with pytest.raises(DataUnavailableError) as caught:
+        fetch_movielens("1m")
+    assert str(caught.value).startswith(f"{folder_1m / 'movies.dat'} is damaged: ")
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (MOVIES.replace("movieId", "id"), "columns are ['id', 'title', 'genres'], not"),
+        (MOVIES.replace("title", "movieId"), "columns are ['movieId', 'movieId', "),
+        (MOVIES.replace("Comedy|", '"Comedy|'), "film 10, which has ratings, is not"),
+        (MOVIES.replace("Comedy|", '"Comedy|' + "x" * 140_000), "larger than field"),
+        (MOVIES[: MOVIES.index(",Adventure")], "line 5 has 2 fields, not 3"),
+        (MOVIES[: MOVIES.index("50,Toy")], "film 50, which has ratings, is not there"),
+        (MOVIES.replace("Toy Story", "Toy, Story"), "line 5 has 4 fields, not 3"),
+        (MOVIES.replace("10,", "\n10,"), "line 3 has 0 fields, not 3"),
+        (MOVIES.encode("latin-1"), "can't decode byte 0xe9"),
+        (b"", "line 1 has 0 fields, not 3"),
+    ],
+)
+def test_damaged_table_of_films(monkeypatch, tmp_path, content, why):
     (tmp_path / "ml-32m").mkdir()
     (tmp_path / "ml-32m" / "ratings.csv").write_text(RATINGS)
-    (tmp_path / "ml-32m" / "movies.csv").write_text(MOVIES.replace("movieId", "id"))
+    path = tmp_path / "ml-32m" / "movies.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
-    with pytest.raises(DataUnavailableError, match=r"damaged: .*movieId"):
+    monkeypatch.setitem(movielens.SIZES, "32m", 4)
+    with pytest.raises(DataUnavailableError) as caught:
         fetch_movielens("32m")
+    assert str(caught.value).startswith(f"{path} is damaged: ")
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.removesuffix("\n"),
+    ],
+    ids=["BOM", "CRLF", "no last newline"],
+)
+def test_files_that_an_editor_has_saved(monkeypatch, tmp_path, change):
+    folder = tmp_path / "ml-32m"
+    folder.mkdir()
+    (folder / "ratings.csv").write_bytes(change(RATINGS).encode())
+    (folder / "movies.csv").write_bytes(change(MOVIES).encode())
+    monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
+    monkeypatch.setitem(movielens.SIZES, "32m", 4)
+    check_small(*fetch_movielens("32m"))
+
+
+def test_columns_in_another_order(monkeypatch, tmp_path):
+    folder = tmp_path / "ml-32m"
+    folder.mkdir()
+    for file, text in (("ratings.csv", RATINGS), ("movies.csv", MOVIES)):
+        table = pd.read_csv(io.StringIO(text), keep_default_na=False)
+        table[table.columns[::-1]].to_csv(folder / file, index=False)
+    monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
+    monkeypatch.setitem(movielens.SIZES, "32m", 4)
+    check_small(*fetch_movielens("32m"))
 
 
 @pytest.mark.skipif(
