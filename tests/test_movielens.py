@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import pooch
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -247,6 +248,9 @@ FAULTS = {
     "500": (send(b"out of order", status=500), "500"),
     "cut": (send(SMALL_ZIP[:200], length=len(SMALL_ZIP)), "IncompleteRead"),
     "short": (send(SMALL_ZIP[:200]), "hash"),
+    "long": (send(SMALL_ZIP + b"more", length=len(SMALL_ZIP) - 9), "hash"),
+    "no gzip": (send(b"PK", **{"Content-Encoding": "gzip"}), "ContentDecodingError"),
+    "nowhere": (send(b"", status=302, Location="http://[x"), "ValueError"),
     "other": (send(b"<html>please log in</html>"), "hash"),
     "nothing": (send(b""), "hash"),
     "loop": (send(b"", status=302, Location="/ml-latest-small.zip"), "TooManyRedir"),
@@ -309,6 +313,49 @@ def test_server_that_falls_silent(monkeypatch, cache, server, sent):
     assert files_below(cache) == []
 
 
+def test_slow_server_is_waited_for(monkeypatch, server):
+    # Five pieces, each sooner than the limit, all of them later.
+    monkeypatch.setattr(movielens, "TIMEOUT", (5, 0.5))
+
+    def drip(handler):
+        send(b"", length=len(SMALL_ZIP))(handler)
+        step = len(SMALL_ZIP) // 4
+        for start in range(0, len(SMALL_ZIP), step):
+            time.sleep(0.15)
+            handler.wfile.write(SMALL_ZIP[start : start + step])
+
+    server.reply = drip
+    check_small(*fetch_movielens())
+
+
+def test_archive_with_another_checksum_is_never_opened(cache, monkeypatch, server):
+    def refuse(*args):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    monkeypatch.setattr(zipfile, "Path", refuse)
+    server.reply = send(SMALL_ZIP + b"!")  # a zip file still
+    with pytest.raises(DataUnavailableError, match="does not match the known hash"):
+        fetch_movielens()
+    assert files_below(cache) == []
+
+
+def test_link_in_place_of_the_archive_is_replaced_not_followed(cache, tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    cache.mkdir(parents=True)
+    (cache / "ml-latest-small.zip").symlink_to(tmp_path / "precious")
+    check_small(*fetch_movielens())
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert not (cache / "ml-latest-small.zip").is_symlink()
+
+
+def test_folder_in_place_of_the_archive(cache):
+    (cache / "ml-latest-small.zip").mkdir(parents=True)
+    with pytest.raises(DataUnavailableError, match=r"set MFLIB_DATA"):
+        fetch_movielens()
+    assert files_below(cache) == []
+
+
 def test_damaged_archive_in_cache_is_fetched_again(cache, server):
     cache.mkdir(parents=True)
     (cache / "ml-latest-small.zip").write_bytes(SMALL_ZIP[:-30])
@@ -361,6 +408,39 @@ def test_full_disk(cache, monkeypatch):
         with pytest.raises(DataUnavailableError, match="No space left") as caught:
             fetch_movielens()
     assert caught.value.__cause__.errno == errno.ENOSPC
+    assert files_below(cache) == []
+    check_small(*fetch_movielens())
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="an administrator may write to a read-only folder",
+)
+def test_folder_without_permission(cache):
+    check_small(*fetch_movielens())
+    cache.chmod(0o555)
+    try:
+        check_small(*fetch_movielens())
+        cache.chmod(0o755)
+        (cache / "ml-latest-small.zip").unlink()
+        cache.chmod(0o555)
+        with pytest.raises(DataUnavailableError, match="PermissionError"):
+            fetch_movielens()
+    finally:
+        cache.chmod(0o755)
+
+
+def test_disk_that_takes_no_more(cache, server):
+    # The system itself refuses the 101st byte of any file.
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(DataUnavailableError, match="File too large") as caught:
+            fetch_movielens()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert isinstance(caught.value.__cause__, OSError)
     assert files_below(cache) == []
     check_small(*fetch_movielens())
 
@@ -765,6 +845,11 @@ HEAD = "userId,movieId,rating\n"
         (HEAD + 'a,x,3\nb,"x,3\nc,x,3\n', 3, "unexpected end of data"),
         ((HEAD + "a,x,3\nRené,x,3\n").encode("latin-1"), 3, "not UTF-8"),
         ((HEAD + "a,x,3\n").encode("utf-16"), 1, "not UTF-8"),
+        (b"\x1f\x8b\x08\x00", 1, "not UTF-8"),
+        ((HEAD + "a,x,3\n" * 20_000 + "\xe9").encode("latin-1"), 20_002, "not UTF-8"),
+        (HEAD + "a,x,3\n" + 'b,"x,3\n' + "c,x,3\n" * 30_000, 3, "mark left open?"),
+        (HEAD + "a,x,3\nb,x,1e308\nc,x,-2e308\n", 4, "rating '-2e308' is not"),
+        (HEAD + "a,x,3\nb,x,3\n\nb,x,4\na,x,3\n", 5, "'b' rated 'x' on line 3 too"),
     ],
 )
 def test_own_file_with_a_fault(tmp_path, content, line, why):
@@ -785,7 +870,21 @@ def test_own_columns_that_are_not_three(tmp_path, columns):
         fetch_movielens(write(tmp_path, OWN), columns=columns)
 
 
-@pytest.mark.parametrize("name", ["latest", "no/such/file.csv", "", ".", None, 100, []])
+def test_own_rating_that_the_default_dtype_cannot_hold(tmp_path):
+    path = write(tmp_path, HEAD + "a,x,3\nb,x,1e39\n")
+    assert fetch_movielens(path)[0].values.tolist() == [3, 1e39]
+    torch.set_default_dtype(torch.float32)
+    try:
+        with pytest.raises(ValueError, match="line 3: rating '1e39' is not a number"):
+            fetch_movielens(path)
+    finally:
+        torch.set_default_dtype(torch.float64)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["latest", "no/such/file.csv", "", ".", None, 100, [], "a" * 5000, "a\0b", b"own"],
+)
 def test_neither_data_set_nor_file(name, server):
     with pytest.raises(
         ValueError, match="'latest-small', '100k', '1m', '32m'"
