@@ -17,7 +17,7 @@ READER := .venv/reader.stamp
 TESTER := .venv/tester.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help book test live chapters lock clean
+.PHONY: help book test live chapters bench lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make test      run every check, as CI does"
 	@echo "make live      open the chapters in JupyterLab, for teaching"
 	@echo "make chapters  run every notebook again and store its outputs"
+	@echo "make bench     measure mflib against other libraries (half an hour, a quiet machine)"
 	@echo "make lock      write requirements/constraints.txt anew from the pins"
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
@@ -64,6 +65,11 @@ live: $(READER)
 chapters: $(READER)
 	@echo "Running every notebook"
 	@$(BIN)/python tools/chapters.py --timeout $(CELL_TIMEOUT)
+
+# Each library in an environment of its own, below .venv-bench; then make chapters for the page.
+bench: $(READER)
+	@echo "Measuring mflib against other libraries: leave the machine alone until it is done"
+	@$(BIN)/python -m bench.run
 
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:
