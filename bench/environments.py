@@ -23,7 +23,8 @@ def make(library: str, folder: Path = FOLDER) -> str:
     """Install a library, unless that is done; return why it cannot be, or nothing."""
     place = folder / library
     stamp = place / "installed"
-    if stamp.exists() and stamp.stat().st_mtime >= PINS.stat().st_mtime:
+    pins = PINS.read_text(encoding="utf-8")
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == pins:
         return ""
     print(f"Installing {library} into {place}", flush=True)
     install = ["-m", "pip", "--disable-pip-version-check", "install", "-qq"]
@@ -37,7 +38,7 @@ def make(library: str, folder: Path = FOLDER) -> str:
             lines = (done.stderr or done.stdout).strip().splitlines()
             errors = [line for line in lines if "error" in line.lower()] or lines
             return f"cannot be installed: {errors[-1].strip() if errors else 'pip'}"
-    stamp.touch()
+    stamp.write_text(pins, encoding="utf-8")
     return ""
 
 

@@ -266,7 +266,7 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="entries to measure")
-    parser.add_argument("--sizes", nargs="*", type=int, default=list(SHAPES))
+    parser.add_argument("--sizes", nargs="*", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-movielens", action="store_true")
     parser.add_argument(
@@ -283,8 +283,10 @@ def main() -> None:
     options = parser.parse_args()
     grid: Grid = RANKS, LAMBDAS
     if options.quick:
-        options.sizes, options.rounds = [100_000], 1
+        options.rounds = 1
         grid = (16,), (24.0,)
+    if options.sizes is None:
+        options.sizes = [100_000] if options.quick else list(SHAPES)
     names = options.only or [entry.name for entry in ENTRIES]
     entries = [entry for entry in ENTRIES if entry.name in names]
 
