@@ -30,10 +30,16 @@ def load(path: Path = RESULTS) -> Results:
 
 def duration(seconds: float) -> str:
     """Write a time in two digits, in the unit that suits it."""
+    seconds = float(f"{seconds:.2g}")
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size or unit == "µs":
             return f"{float(f'{seconds / size:.2g}'):g} {unit}"
     raise AssertionError
+
+
+def times(ratio: float | None) -> str:
+    """Write a ratio in two digits."""
+    return "" if ratio is None else f"{float(f'{ratio:.2g}'):g}"
 
 
 def cost_line(row: Results) -> str:
@@ -213,8 +219,8 @@ def machine(results: Results) -> str:
     )
     return (
         f"{results['date']}: {m['cores']} cores of {m['processor']}, {m['memory']} of "
-        f"memory, {m['system']}, Python {m['python']}; {results['threads']} threads; "
-        f"median of {results['rounds']} rounds. {versions}."
+        f"memory, {m['system']}, Python {m['python']}; threads: {results['threads']}; "
+        f"rounds: {results['rounds']}. {versions}."
     )
 
 
@@ -247,7 +253,7 @@ def cost_rows(results: Results, size: int) -> list[list[str]]:
                     entry["unit"] + note,
                     duration(median(row["seconds"])),
                     f"{duration(low)} to {duration(high)}",
-                    "" if ratio is None else f"{ratio:.2g}",
+                    times(ratio),
                     f"{row['peak_mb']:,.0f}",
                 ]
             )
@@ -257,8 +263,8 @@ def cost_rows(results: Results, size: int) -> list[list[str]]:
         if least["size"] == size:
             kind = f"estimated limit, {least['kind']}"
             ours = seconds_of(results, REFERENCE[least["kind"]], size)
-            ratio_text = f"{least['seconds'] / ours:.2g}" if ours else ""
-            rows.append([kind, "", duration(least["seconds"]), "", ratio_text, ""])
+            ratio = least["seconds"] / ours if ours else None
+            rows.append([kind, "", duration(least["seconds"]), "", times(ratio), ""])
     return rows
 
 

@@ -139,7 +139,13 @@ def test_the_table_shows_median_spread_and_ratio(results):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(17.2, "17 s"), (1.0, "1 s"), (0.0444, "44 ms"), (2.5e-5, "25 µs")],
+    [
+        (17.2, "17 s"),
+        (1.0, "1 s"),
+        (0.0444, "44 ms"),
+        (0.0009996, "1 ms"),
+        (2.5e-5, "25 µs"),
+    ],
 )
 def test_durations_have_two_digits(seconds, text):
     assert report.duration(seconds) == text
