@@ -135,16 +135,22 @@ def mflib_model(model: Any, span: tuple[float, float] | None = None) -> Fitted:
 
 
 def mflib_als(
-    ratings: Any, passes: int, rank: int, lam: float, biases: bool = True
+    ratings: Any,
+    passes: int,
+    rank: int,
+    lam: float,
+    biases: bool = True,
+    count_weighted: bool = False,
 ) -> Fitted:
     import mflib
 
     model, _ = mflib.als(
         ratings,
         rank=rank,
-        lam=lam,
+        lam=lam / TYPICAL_COUNT if count_weighted else lam,
         sweeps=passes,
         biases=biases,
+        count_weighted=count_weighted,
         mean=float(ratings.values.mean()),
         generator=mflib.seeded(0),
     )
@@ -527,6 +533,16 @@ ENTRIES = [
         fit=mflib_als,
         cost=SAME,
         accuracy={},
+        budgets=ALS_BUDGETS,
+    ),
+    Entry(
+        name="mflib als, weighted λ",
+        library="mflib",
+        kind="ALS",
+        unit="sweep of ALS, with biases",
+        prepare=mflib_ratings,
+        fit=mflib_als,
+        accuracy={"count_weighted": True},
         budgets=ALS_BUDGETS,
     ),
     Entry(
