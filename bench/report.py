@@ -40,6 +40,8 @@ def duration(seconds: float) -> str:
 
 def times(ratio: float | None) -> str:
     """Write a ratio in two digits."""
+    if ratio == float("inf"):
+        return "never"
     return "" if ratio is None else f"{float(f'{ratio:.2g}'):g}"
 
 
@@ -285,6 +287,15 @@ def movielens_rows(results: Results) -> list[list[str]]:
     return [cells for _, cells in sorted(rows, key=lambda pair: pair[0])]
 
 
+def aim_rows(results: Results) -> list[list[str]]:
+    """Return the rows of the table of aims."""
+    words = {True: "met", False: "missed", None: "not measured"}
+    return [
+        [aim["aim"], times(aim["measured"]), f"{aim['bound']:g}", words[aim["met"]]]
+        for aim in aims(results)
+    ]
+
+
 def render(results: Results) -> str:
     """Write the whole run in Markdown."""
     parts = [machine(results)]
@@ -299,19 +310,6 @@ def render(results: Results) -> str:
         header = ["", "setting", "test RMSE", "seconds to fit"]
         parts.append(table(header, movielens_rows(results)))
     parts.append("## Aims")
-    words = {True: "met", False: "missed", None: "not measured"}
-    parts.append(
-        table(
-            ["aim", "measured", "bound", ""],
-            [
-                [
-                    aim["aim"],
-                    "" if aim["measured"] is None else times(aim["measured"]),
-                    f"{aim['bound']:g}",
-                    words[aim["met"]],
-                ]
-                for aim in aims(results)
-            ],
-        )
-    )
+    header = ["aim", "measured", "bound", ""]
+    parts.append(table(header, aim_rows(results)))
     return "\n\n".join(parts)
