@@ -138,7 +138,14 @@ def cost(
             if estimate > LONG:
                 passes = 1 if entry.library in ("scikit-surprise", "PyTorch") else 2
             elif not first["span"]:
-                passes = max(1, passes // 2)
+                # Passes enough that the set-up, which is subtracted, does not hide them.
+                few, more = (
+                    worker.ask("fit", passes=p, setting=setting)["seconds"]
+                    for p in (2, 6)
+                )
+                estimate = max((more - few) / 4, 1e-4)
+                hidden = max(few - 2 * estimate, 0.3)
+                passes = max(2, min(40, round(hidden / (2 * estimate))))
             workers[entry.name] = worker, setting, passes
         except Failed as error:
             rows[entry.name]["error"] = str(error)
