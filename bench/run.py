@@ -138,7 +138,7 @@ def cost(
             if estimate > LONG:
                 passes = 1 if entry.library in ("scikit-surprise", "PyTorch") else 2
             elif not first["span"]:
-                # Passes enough that the set-up, which is subtracted, does not hide them.
+                # So many passes that the set-up, which is subtracted, cannot hide them.
                 few, more = (
                     worker.ask("fit", passes=p, setting=setting)["seconds"]
                     for p in (2, 6)
