@@ -18,9 +18,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bench import environments, floor, report
-from bench.data import SHAPES, SPLIT, saved
-from bench.libraries import ENTRIES, THREADS, Entry
+from . import environments, floor, report
+from .data import SHAPES, SPLIT, saved
+from .libraries import ENTRIES, THREADS, Entry
 
 RESULTS = environments.ROOT / "bench" / "results.json"
 RANK = 16
@@ -123,6 +123,9 @@ def cost(
     }
     path = str(saved(str(size), data))
     for entry in entries:
+        if size in entry.left_out:
+            rows[entry.name]["error"] = entry.left_out[size]
+            continue
         worker = Process(entry, folder)
         setting = dict(entry.cost or {})
         if size in entry.share:

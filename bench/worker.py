@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.libraries import BY_NAME, STARS, Data, Entry
+from .libraries import BY_NAME, STARS, Data, Entry
 
 
 def peak_megabytes() -> float:
