@@ -101,6 +101,8 @@ class SparseRows:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of rows with the sum of x x^T over each row's entries.
 
+        A batch is overwritten by the next.
+
         Parameters
         ----------
         features : Tensor, shape (n_columns, p)
@@ -116,17 +118,24 @@ class SparseRows:
         """
         p = features.shape[1]
         features = torch.cat([features, features.new_zeros(1, p)])  # padding adds zero
+        gram = features.new_empty(max(chunk // p**2, 1), p, p)
+        ready: list[Tensor] = []  # ids of the rows whose Gram matrices it holds
+        filled = 0
         for ids, columns in self.size_classes:
-            size = max(chunk // (p * max(columns.shape[1], p)), 1)
+            size = min(max(chunk // (p * columns.shape[1]), 1), len(gram))
             for some, theirs in zip(ids.split(size), columns.split(size), strict=True):
+                if filled + len(some) > len(gram):
+                    yield torch.cat(ready), gram[:filled]
+                    ready, filled = [], 0
+                mine = gram[filled : filled + len(some)].zero_()
                 # Long rows in pieces, whose Gram matrices add up.
-                first, *others = theirs.split(max(chunk // p, 1), dim=1)
-                x = nn.functional.embedding(first, features)
-                gram = x.mT @ x
-                for piece in others:
+                for piece in theirs.split(max(chunk // p, 1), dim=1):
                     x = nn.functional.embedding(piece, features)
-                    gram += x.mT @ x
-                yield some, gram
+                    mine.baddbmm_(x.mT, x)
+                ready.append(some)
+                filled += len(some)
+        if ready:
+            yield torch.cat(ready), gram[:filled]
 
 
 def both_sides(ratings: Ratings, values: Tensor) -> tuple[SparseRows, SparseRows]:
