@@ -11,10 +11,13 @@ row's number of ratings, its weight is that of a row with TYPICAL_COUNT ratings.
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -117,6 +120,20 @@ class Stamps:
 # -- mflib, and the loops that people write in PyTorch ---------------------------------
 
 
+@contextmanager
+def noted_passes(module: str) -> Iterator[Stamps]:
+    """Note the ends of passes in place of the module's progress bar."""
+    stamps = Stamps()
+
+    def bar(passes: Iterable[int], **_: object) -> Iterator[int]:
+        for one in passes:
+            yield one
+            stamps()
+
+    with mock.patch.object(sys.modules[f"mflib.{module}"], "tqdm", bar):
+        yield stamps
+
+
 def mflib_ratings(data: Data) -> Any:
     import torch
 
@@ -147,17 +164,18 @@ def mflib_als(
 ) -> Fitted:
     import mflib
 
-    model, _ = mflib.als(
-        ratings,
-        rank=rank,
-        lam=lam / TYPICAL_COUNT if count_weighted else lam,
-        sweeps=passes,
-        biases=biases,
-        count_weighted=count_weighted,
-        mean=float(ratings.values.mean()),
-        generator=mflib.seeded(0),
-    )
-    return mflib_model(model)
+    with noted_passes("als") as stamps:
+        model, _ = mflib.als(
+            ratings,
+            rank=rank,
+            lam=lam / TYPICAL_COUNT if count_weighted else lam,
+            sweeps=passes,
+            biases=biases,
+            count_weighted=count_weighted,
+            mean=float(ratings.values.mean()),
+            generator=mflib.seeded(0),
+        )
+    return mflib_model(model, stamps.span)
 
 
 def mflib_fit(
@@ -173,8 +191,9 @@ def mflib_fit(
     adam = torch.optim.Adam(
         model.parameters(), lr=0.02, weight_decay=lam / len(ratings)
     )
-    mflib.fit(model, ratings, optimizer=adam, epochs=passes)
-    return mflib_model(model)
+    with noted_passes("training") as stamps:
+        mflib.fit(model, ratings, optimizer=adam, epochs=passes)
+    return mflib_model(model, stamps.span)
 
 
 def mflib_gibbs(ratings: Any, passes: int, rank: int, lam: None = None) -> Fitted:
@@ -182,14 +201,15 @@ def mflib_gibbs(ratings: Any, passes: int, rank: int, lam: None = None) -> Fitte
 
     # As myFM, which discards the first five samples: the mean of the others.
     burn_in = min(5, passes - 1)
-    posterior, _ = mflib.gibbs(
-        ratings,
-        rank=rank,
-        samples=passes - burn_in,
-        burn_in=burn_in,
-        generator=mflib.seeded(0),
-    )
-    return mflib_model(posterior)
+    with noted_passes("gibbs") as stamps:
+        posterior, _ = mflib.gibbs(
+            ratings,
+            rank=rank,
+            samples=passes - burn_in,
+            burn_in=burn_in,
+            generator=mflib.seeded(0),
+        )
+    return mflib_model(posterior, stamps.span)
 
 
 def torch_triples(data: Data) -> Any:
