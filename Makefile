@@ -19,7 +19,7 @@ KATEX := requirements/node_modules/.package-lock.json
 TESTER := .venv/tester.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test live chapters weights lock clean
+.PHONY: help book pdf test live chapters weights bench lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make live      open the chapters in JupyterLab, for teaching"
 	@echo "make chapters  run every notebook again and store its outputs"
 	@echo "make weights   print how heavy and how fast the pages of the site are"
+	@echo "make bench     measure mflib against other libraries (half an hour, a quiet machine)"
 	@echo "make lock      write requirements/constraints.txt anew from the pins"
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
@@ -76,6 +77,11 @@ chapters: $(READER)
 
 weights: $(TESTER) book
 	@$(BIN)/python -m tools.weights
+
+# Each library in an environment of its own, below .venv-bench; then make chapters for the page.
+bench: $(READER)
+	@echo "Measuring mflib against other libraries: leave the machine alone until it is done"
+	@$(BIN)/python -m bench.run
 
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import MF, measured_parts, objective, rmse
+from mflib.model import MF, measured_parts
 from mflib.ratings import Ratings
-
-Batch = tuple[Tensor, Tensor, Tensor]
-Side = tuple[nn.Embedding, nn.Embedding | None]
+from mflib.sparse import SparseRows, both_sides
 
 
 def als(
@@ -30,6 +26,7 @@ def als(
     generator: torch.Generator | None = None,
     validation: Ratings | None = None,
     test: Ratings | None = None,
+    dtype: torch.dtype | None = None,
     progress: bool = False,
 ) -> tuple[MF, pd.DataFrame]:
     """Minimise slide S7's J by solving for all u_i, then for all v_j, in turn.
@@ -55,6 +52,8 @@ def als(
         Multiply each row's penalty by its number of ratings, as :func:`objective`.
     validation, test : Ratings, optional
         Also measured after every sweep; never learned from.
+    dtype : torch.float32 or torch.float64, optional
+        Of the model and the solves; the ratings' own by default.
     progress : bool, default False
         Show a progress bar.
 
@@ -71,6 +70,11 @@ def als(
     ValueError, TypeError
         If an argument is out of range, or the parts differ in size.
 
+    Notes
+    -----
+    At rank 16, 10 million ratings take about 1 GB in all, in either dtype, and so does
+    :func:`fit`: the 32 million of ml-32m fit a laptop. float32 halves the time.
+
     Examples
     --------
     >>> from mflib import make_low_rank_ratings, seeded
@@ -85,140 +89,122 @@ def als(
     """
     lam = _checks.real("lam", lam, least=0.0)
     sweeps = _checks.count("sweeps", sweeps, least=0)
+    n, m = train.n_users, train.n_items
     model = MF(
-        train.n_users,
-        train.n_items,
-        rank,
-        biases=biases,
-        mean=mean,
-        init_std=init_std,
-        generator=generator,
-    ).to(train.values.dtype)
-    parts = measured_parts(train, validation, test)
+        n, m, rank, biases=biases, mean=mean, init_std=init_std, generator=generator
+    )
+    parts = {
+        name: Data(part, rank, biases, float(model.mean), dtype)
+        for name, part in measured_parts(train, validation, test).items()
+    }
+    data = parts["train"]
+    model.to(data.dtype)
 
-    def record() -> dict[str, float]:
-        j = objective(model, train, lam, count_weighted=count_weighted)
-        errors = {name: rmse(model, part) for name, part in parts.items()}
-        return {"objective": float(j), **errors}
+    def penalty(side: SparseRows) -> Tensor:
+        weights = side.counts if count_weighted else torch.ones_like(side.counts)
+        return (lam / 2 * weights).to(data.dtype)
 
-    users, items, targets = train.users, train.items, train.values - model.mean
-    user_side = (model.U, model.user_bias)
-    item_side = (model.V, model.item_bias)
+    a_users, a_items = penalty(data.by_user), penalty(data.by_item)
+
+    def record(users: Tensor, items: Tensor) -> dict[str, float]:
+        squares = {
+            name: part.errors(users, items).square_().sum(dtype=torch.float64)
+            for name, part in parts.items()
+        }
+        penalties = a_users @ users.square().sum(1) + a_items @ items.square().sum(1)
+        errors = {k: float((s / len(parts[k])).sqrt()) for k, s in squares.items()}
+        return {"objective": float(squares["train"] + penalties), **errors}
+
     with torch.no_grad():
-        halves = (
-            _Half(users, items, targets, user_side, item_side, lam, count_weighted),
-            _Half(items, users, targets, item_side, user_side, lam, count_weighted),
+        users = torch.cat(
+            [e.weight for e in (model.U, model.user_bias) if e is not None], dim=1
         )
-        history = [record()]
-        for _ in tqdm(range(sweeps), disable=not progress):
-            for half in halves:
-                half.solve()
-            history.append(record())
+        items = torch.cat(
+            [e.weight for e in (model.V, model.item_bias) if e is not None], dim=1
+        )
+        last = users, items, [record(users, items)]
+        try:
+            for _ in tqdm(range(sweeps), disable=not progress):
+                users = ridge_rows(*data.user_half(items), a_users)
+                items = ridge_rows(*data.item_half(users), a_items)
+                last = users, items, [*last[2], record(users, items)]
+        except KeyboardInterrupt:
+            pass
+        users, items, history = last
+        model.U.weight.copy_(users[:, :rank])
+        model.V.weight.copy_(items[:, :rank])
+        if model.user_bias is not None and model.item_bias is not None:
+            model.user_bias.weight.copy_(users[:, rank:])
+            model.item_bias.weight.copy_(items[:, rank:])
     return model, pd.DataFrame(history).rename_axis("sweep")
 
 
-class _Half:
-    """The ridge regressions of one side, the rows, with the other side held fixed."""
+class Data:
+    """Ratings arranged for both halves of a sweep.
+
+    ``users`` is always one matrix with a row per user: u_i, then b_i where there are
+    biases; ``items`` likewise.
+    """
 
     def __init__(
         self,
-        rows: Tensor,
-        columns: Tensor,
-        targets: Tensor,
-        own: Side,
-        other: Side,
-        lam: float,
-        count_weighted: bool,
+        ratings: Ratings,
+        rank: int,
+        biases: bool = True,
+        mean: float = 0.0,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        n_rows = own[0].num_embeddings
-        counts = torch.bincount(rows, minlength=n_rows)
-        weights = counts if count_weighted else torch.ones_like(counts)
-        self.penalty = (lam / 2 * weights).to(targets.dtype)
-        width = own[0].embedding_dim + (own[1] is not None)
-        self.batches = list(row_batches(rows, n_rows, width))
-        self.columns, self.targets = columns, targets
-        self.own, self.other = own, other
+        values = (ratings.values - mean).to(dtype or ratings.values.dtype)
+        if values.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"dtype must be torch.float32 or torch.float64, got {values.dtype}"
+            )
+        self.rank, self.biases, self.dtype = rank, biases, values.dtype
+        self.by_user, self.by_item = both_sides(ratings, values)
 
-    def solve(self) -> None:
-        """Set the rows' factors and biases to the minimiser of J."""
-        (factors, bias), (other_factors, other_bias) = self.own, self.other
-        features, targets = other_factors.weight, self.targets
-        if other_bias is not None:
-            # r - mean - c_j = u_i . v_j + b_i * 1: the bias is one more entry of u_i,
-            # whose feature is always 1.
-            targets = targets - other_bias.weight[self.columns, 0]
-            features = torch.cat([features, torch.ones_like(other_bias.weight)], dim=1)
-        w = ridge_rows(self.batches, self.columns, targets, features, self.penalty)
-        factors.weight.copy_(w[:, : factors.embedding_dim])
-        if bias is not None:
-            bias.weight.copy_(w[:, factors.embedding_dim :])
+    def __len__(self) -> int:
+        return len(self.by_user.values)
 
+    def user_half(self, items: Tensor) -> tuple[SparseRows, Tensor, Tensor]:
+        """Return rows, targets and features of the users' regressions, given items."""
+        return self._half(self.by_user, items)
 
-def row_batches(
-    rows: Tensor, n_rows: int, width: int, chunk: int = 2**22
-) -> Iterator[Batch]:
-    """Yield batches of rows with similar numbers of ratings, padded to equal length.
+    def item_half(self, users: Tensor) -> tuple[SparseRows, Tensor, Tensor]:
+        """Return rows, targets and features of the items' regressions, given users."""
+        return self._half(self.by_item, users)
 
-    Parameters
-    ----------
-    rows : Tensor, shape (n,)
-        The row of each rating.
-    n_rows : int
-        How many rows there are; those without ratings are in no batch.
-    width : int
-        Numbers per entry, and rows and columns of a row's Gram matrix.
-    chunk : int
-        Numbers that a batch's entries, or its Gram matrices, may need: it bounds the
-        memory, except that a batch has at least one row.
+    def _half(
+        self, side: SparseRows, others: Tensor
+    ) -> tuple[SparseRows, Tensor, Tensor]:
+        if not self.biases:
+            return side, side.values, others
+        # r - mean - c_j = u_i . v_j + b_i * 1: the bias is one more entry of u_i,
+        # whose feature is always 1.
+        bias = others[:, self.rank].contiguous()
+        features = others.clone()
+        features[:, self.rank] = 1.0
+        return side, side.values - bias.index_select(0, side.columns), features
 
-    Yields
-    ------
-    ids : Tensor, shape (B,)
-        The rows of this batch.
-    entries : Tensor, shape (B, L)
-        Positions of their ratings, in the order of the triples, padded.
-    present : Tensor of bool, shape (B, L)
-        False where an entry is padding: fewer than half of them.
-    """
-    counts = torch.bincount(rows, minlength=n_rows)
-    order = rows.argsort(stable=True)
-    starts = counts.cumsum(0) - counts
-    # Rows of 1, 2, 3-4, 5-8, ... ratings share a batch.
-    size_class = torch.ceil(torch.log2(counts.to(torch.float64)))
-    for size in size_class[counts > 0].unique():
-        ids = (size_class == size).nonzero().squeeze(1)
-        length = int(counts[ids].max())
-        for batch in ids.split(max(chunk // (width * max(length, width)), 1)):
-            offsets = torch.arange(length)
-            present = offsets < counts[batch, None]
-            places = starts[batch, None] + offsets
-            yield batch, order[places.where(present, 0)], present
-
-
-def gather(
-    batch: Batch, columns: Tensor, targets: Tensor, features: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return features (B, L, p) and targets (B, L, 1) of a batch; padding is zero."""
-    _, entries, present = batch
-    x = features[columns[entries]] * present[..., None]
-    return x, (targets[entries] * present)[..., None]
+    def errors(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return prediction less rating of each entry, sorted by user."""
+        if self.biases:
+            # u.v + b + c = [u, b, 1] . [v, 1, c]
+            k, ones = self.rank, torch.ones_like
+            users = torch.cat([users, ones(users[:, k:])], dim=1)
+            items = torch.cat([items[:, :k], ones(items[:, k:]), items[:, k:]], dim=1)
+        return self.by_user.add_products(-self.by_user.values, users, items)
 
 
 def ridge_rows(
-    batches: Iterable[Batch],
-    columns: Tensor,
-    targets: Tensor,
-    features: Tensor,
-    penalty: Tensor,
+    rows: SparseRows, targets: Tensor, features: Tensor, penalty: Tensor
 ) -> Tensor:
     """Solve one ridge regression for each row of a sparse matrix.
 
     Parameters
     ----------
-    batches : iterable
-        From :func:`row_batches`.
-    columns, targets : Tensor, shape (n,)
-        Column and target t of each entry.
+    rows : SparseRows
+    targets : Tensor, shape (n,)
+        The target t of each entry, sorted by row.
     features : Tensor, shape (n_columns, p)
         The features x of each column.
     penalty : Tensor, shape (n_rows,)
@@ -230,22 +216,25 @@ def ridge_rows(
         For each row the w that minimises sum (t - x . w)^2 + a ||w||^2; where that
         leaves a choice, the smallest.
     """
-    width = features.shape[1]
-    identity = torch.eye(width, dtype=features.dtype)
-    tiny = 10 * width * torch.finfo(features.dtype).eps  # of rounding in a Gram matrix
-    solution = features.new_zeros(len(penalty), width)
-    for batch in batches:
-        ids = batch[0]
-        x, t = gather(batch, columns, targets, features)
-        a = penalty[ids, None, None]
-        gram = x.mT @ x
-        scale = gram.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]
-        if (a > tiny * scale).all():
-            factor = torch.linalg.cholesky(gram + a * identity)
-            w = torch.cholesky_solve(x.mT @ t, factor)
-        else:  # the Gram matrix may be singular: least squares on [x; sqrt(a) I]
-            x = torch.cat([x, a.sqrt() * identity], dim=1)
-            t = torch.cat([t, t.new_zeros(len(t), width, 1)], dim=1)
-            w = torch.linalg.lstsq(x, t, driver="gelsd").solution
-        solution[ids] = w.squeeze(-1)
+    p = features.shape[1]
+    tiny = 10 * p * torch.finfo(features.dtype).eps  # of rounding in a Gram matrix
+    moments = rows.matrix(targets) @ features  # the sum of t x of each row
+    solution = torch.zeros_like(moments)
+    for ids, gram in rows.grams(features):
+        diagonal = gram.diagonal(dim1=1, dim2=2)
+        scale = diagonal.amax(1)
+        diagonal += penalty[ids, None]
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        pivots = factor.diagonal(dim1=1, dim2=2).amin(1).square()
+        w = torch.cholesky_solve(moments[ids, :, None], factor).squeeze(-1)
+        for at in ((failed > 0) | ~(pivots > tiny * scale)).nonzero():
+            # The matrix may be singular: least squares on [x; sqrt(a) I].
+            i = ids[at]
+            mine = slice(rows.starts[i], rows.starts[i + 1])
+            x = torch.cat(
+                [features[rows.columns[mine]], torch.diag(penalty[i].sqrt().expand(p))]
+            )
+            t = torch.cat([targets[mine], targets.new_zeros(p)])
+            w[at] = torch.linalg.lstsq(x, t[:, None], driver="gelsd").solution.mT
+        solution[ids] = w
     return solution

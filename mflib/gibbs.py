@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.linalg import solve_triangular
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.als import Batch, gather, row_batches
+from mflib.als import Data
 from mflib.model import measured_parts
 from mflib.posterior import Posterior
 from mflib.ratings import Ratings
+from mflib.sparse import SparseRows
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def gibbs(
     generator: torch.Generator,
     validation: Ratings | None = None,
     test: Ratings | None = None,
+    dtype: torch.dtype | None = None,
     progress: bool = False,
 ) -> tuple[Posterior, pd.DataFrame]:
     """Draw factors, biases, their scales and the noise from their posterior.
@@ -90,7 +93,8 @@ def gibbs(
     Each sweep draws every unknown from its distribution given all others: all u_i
     (with b_i), all v_j (with c_j), the mean and precision of each coordinate, and the
     noise, as Salakhutdinov & Mnih (2008, doi:10.1145/1390156.1390267), with one
-    precision per coordinate in place of a full matrix.
+    precision per coordinate in place of a full matrix. An interrupt
+    (KeyboardInterrupt) ends it with the samples kept so far, if there is one.
 
     Parameters
     ----------
@@ -115,6 +119,8 @@ def gibbs(
         Source of all random numbers.
     validation, test : Ratings, optional
         Predicted by the mean of the samples so far; never learned from.
+    dtype : torch.float32 or torch.float64, optional
+        Of all computations; the ratings' own by default.
     progress : bool, default False
         Show a progress bar.
 
@@ -155,9 +161,12 @@ def gibbs(
     if prior is None:
         spread = max(float((train.values - center).square().mean().sqrt()), 1e-3)
         prior = Prior(noise=spread, factors=(spread**2 / rank) ** 0.25, biases=spread)
-    parts = measured_parts(train, validation, test)
-    data = Data(train, rank, biases, center)
-    scale = data.scale(prior)
+    parts = {
+        name: Data(part, rank, biases, center, dtype)
+        for name, part in measured_parts(train, validation, test).items()
+    }
+    data = parts["train"]
+    scale = prior_scale(prior, data)
 
     def start(n_rows: int) -> Rows:
         values = scale * normal((n_rows, len(scale)), generator, scale.dtype)
@@ -165,85 +174,61 @@ def gibbs(
 
     noise_precision = torch.tensor(prior.noise**-2, dtype=scale.dtype)
     state = State(start(train.n_users), start(train.n_items), noise_precision)
-    totals = {name: torch.zeros_like(part.values) for name, part in parts.items()}
-    states, history = [], []
-    for step in tqdm(range(1, burn_in + samples * thin + 1), disable=not progress):
-        state = gibbs_sweep(state, data, prior, generator)
-        if step <= burn_in or (step - burn_in) % thin:
-            continue
-        states.append(state)
-        latest = collect([state], rank, center)
-        row = {"sigma": float(latest.sigma), "tau": float(latest.tau)}
-        for name, part in parts.items():
-            totals[name] += latest(part.users, part.items)
-            errors = totals[name] / len(states) - part.values
-            row[name] = float(errors.square().mean().sqrt())
-        history.append(row)
-    table = pd.DataFrame(history, index=pd.RangeIndex(1, samples + 1, name="sample"))
-    return collect(states, rank, center), table
+    totals = {
+        name: torch.zeros_like(part.by_user.values) for name, part in parts.items()
+    }
+    states: list[State] = []
+    history: list[dict[str, float]] = []
+    try:
+        for step in tqdm(range(1, burn_in + samples * thin + 1), disable=not progress):
+            state = gibbs_sweep(state, data, prior, generator)
+            if step <= burn_in or (step - burn_in) % thin:
+                continue
+            states.append(state)
+            latest = collect([state], rank, center)
+            row = {"sigma": float(latest.sigma), "tau": float(latest.tau)}
+            for name, part in parts.items():
+                # The error of a mean of predictions is the mean of their errors.
+                totals[name] += part.errors(state.users.values, state.items.values)
+                row[name] = float(totals[name].square().mean().sqrt() / len(states))
+            history.append(row)
+    except KeyboardInterrupt:
+        if not history:
+            raise
+    table = pd.DataFrame(
+        history, index=pd.RangeIndex(1, len(history) + 1, name="sample")
+    )
+    return collect(states[: len(history)], rank, center), table
 
 
-class Data:
-    """The training ratings, arranged for both halves of a sweep."""
-
-    def __init__(
-        self, train: Ratings, rank: int, biases: bool = True, mean: float = 0.0
-    ) -> None:
-        self.users, self.items = train.users, train.items
-        self.values = train.values - mean
-        self.rank, self.biases = rank, biases
-        width = rank + biases
-        self.by_user = list(row_batches(train.users, train.n_users, width))
-        self.by_item = list(row_batches(train.items, train.n_items, width))
-
-    def scale(self, prior: Prior) -> Tensor:
-        """Return the prior scale of each coordinate of a row: factors, then bias."""
-        scales = [prior.factors] * self.rank + [prior.biases] * self.biases
-        return torch.tensor(scales, dtype=self.values.dtype)
+def prior_scale(prior: Prior, data: Data) -> Tensor:
+    """Return the prior scale of each coordinate of a row: factors, then bias."""
+    scales = [prior.factors] * data.rank + [prior.biases] * data.biases
+    return torch.tensor(scales, dtype=data.dtype)
 
 
 def gibbs_sweep(
     state: State, data: Data, prior: Prior, generator: torch.Generator
 ) -> State:
     """Draw all unknowns once, each given all others."""
-    rank, alpha = data.rank, state.noise_precision
-    scale = data.scale(prior)
+    users, items, alpha = state.users, state.items, state.noise_precision
+    scale = prior_scale(prior, data)
 
-    users, items = state.users, state.items
-    x, offset = _features(items.values, data.items, rank)
-    values = draw_rows(
-        users, data.by_user, data.items, data.values - offset, x, alpha, generator
-    )
+    values = draw_rows(users, *data.user_half(items.values), alpha, generator)
     users = Rows(values, *draw_scales(values, scale, prior.dof, generator))
 
-    x, offset = _features(users.values, data.users, rank)
-    values = draw_rows(
-        items, data.by_item, data.users, data.values - offset, x, alpha, generator
-    )
+    values = draw_rows(items, *data.item_half(users.values), alpha, generator)
     items = Rows(values, *draw_scales(values, scale, prior.dof, generator))
 
-    _, offset_i = _features(users.values, data.users, rank)
-    _, offset_j = _features(items.values, data.items, rank)
-    taste = users.values[data.users, :rank] * items.values[data.items, :rank]
-    errors = data.values - offset_i - offset_j - taste.sum(-1)
+    errors = data.errors(users.values, items.values)
     total = prior.dof * prior.noise**2 + errors.square().sum()
     drawn = chi_square(prior.dof + len(errors), 1, generator, total.dtype)
-    alpha = drawn[0] / total
-    return State(users, items, alpha)
-
-
-def _features(values: Tensor, ids: Tensor, rank: int) -> tuple[Tensor, Tensor | float]:
-    """Return what one side offers the other: its factors with a 1, and its biases."""
-    if values.shape[1] == rank:
-        return values, 0.0
-    ones = torch.ones_like(values[:, :1])
-    return torch.cat([values[:, :rank], ones], dim=1), values[ids, rank]
+    return State(users, items, drawn[0] / total)
 
 
 def draw_rows(
     rows: Rows,
-    batches: Iterable[Batch],
-    columns: Tensor,
+    ratings: SparseRows,
     targets: Tensor,
     features: Tensor,
     noise_precision: Tensor,
@@ -258,7 +243,7 @@ def draw_rows(
     ----------
     rows : Rows
         Only ``mean`` and ``precision`` are used, and the shape of ``values``.
-    batches, columns, targets, features
+    ratings, targets, features
         As for ``mflib.als.ridge_rows``.
     noise_precision : Tensor
         alpha = 1 / sigma^2.
@@ -270,17 +255,15 @@ def draw_rows(
     """
     noise = normal(rows.values.shape, generator, targets.dtype)
     drawn = rows.mean + noise / rows.precision.sqrt()  # rows without ratings
-    for batch in batches:
-        x, t = gather(batch, columns, targets, features)
-        precision = noise_precision * (x.mT @ x) + torch.diag(rows.precision)
+    moments = noise_precision * (ratings.matrix(targets) @ features)
+    moments += rows.precision * rows.mean
+    for ids, gram in ratings.grams(features):
+        precision = noise_precision * gram + torch.diag(rows.precision)
         factor = torch.linalg.cholesky(precision)
-        moment = noise_precision * (x.mT @ t) + (rows.precision * rows.mean)[:, None]
-        ids = batch[0]
         # P = L L^T: L^-T times standard normal noise has covariance P^-1.
-        deviation = torch.linalg.solve_triangular(
-            factor.mT, noise[ids][..., None], upper=True
-        )
-        drawn[ids] = (torch.cholesky_solve(moment, factor) + deviation).squeeze(-1)
+        half = solve_triangular(factor, moments[ids, :, None], upper=False)
+        half += noise[ids, :, None]
+        drawn[ids] = solve_triangular(factor.mT, half, upper=True).squeeze(-1)
     return drawn
 
 

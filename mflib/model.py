@@ -114,6 +114,16 @@ def check_shape(predictions: Tensor, values: Tensor) -> None:
         )
 
 
+def predict(model: Predictor, ratings: Ratings, size: int = 2**18) -> Tensor:
+    """Return the predictions of all ratings, computed in slices to save memory."""
+    slices = zip(ratings.users.split(size), ratings.items.split(size), strict=True)
+    predictions = []
+    for users, items in slices:
+        predictions.append(model(users, items))
+        check_shape(predictions[-1], users)
+    return torch.cat(predictions)
+
+
 def objective(
     model: MF, ratings: Ratings, lam: float = 0.0, *, count_weighted: bool = False
 ) -> Tensor:
@@ -150,7 +160,7 @@ def objective(
     """
     lam = _checks.real("lam", lam, least=0.0)
     check_sizes(model, ratings, "ratings")
-    errors = ratings.values - model(ratings.users, ratings.items)
+    errors = ratings.values - predict(model, ratings)
     total: Tensor = errors.square().sum()
     sides = (
         (ratings.users, ratings.n_users, (model.U, model.user_bias)),
@@ -170,8 +180,7 @@ def _errors(
 ) -> Tensor:
     check_sizes(model, ratings, "ratings")
     with torch.no_grad():
-        predictions = model(ratings.users, ratings.items)
-        check_shape(predictions, ratings.values)
+        predictions = predict(model, ratings)
         if clip is not None:
             low, high = (_checks.real("clip", bound) for bound in clip)
             if low >= high:

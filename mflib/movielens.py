@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
-import math
 import os
 import re
 import zipfile
+from array import array
 from itertools import compress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 import pooch
+import torch
+from torch import Tensor
 
 from mflib.ratings import Ratings
 
@@ -28,45 +30,53 @@ GENRES = (  # of 100k, in the order of their columns
     "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|"
     "Fantasy|Film-Noir|Horror|Musical|Mystery|Romance|Sci-Fi|Thriller|War|Western"
 )
-Tables = tuple[pd.DataFrame, pd.DataFrame]  # ratings, films
 
 
 class DataUnavailableError(OSError):
     """Data that are neither at hand, nor whole, nor to be had by a download."""
 
 
-def _read_csv(ratings: IO[bytes], films: IO[bytes]) -> Tables:
-    frame = pd.read_csv(ratings, usecols=list(COLUMNS))
-    # A film may be called "NA" or "null": titles are never missing values.
-    return frame, pd.read_csv(films, keep_default_na=False)
+def _films_csv(file: IO[bytes]) -> pd.DataFrame:
+    header, *rows = _fields(file, "utf-8-sig", ",", 3)
+    if sorted(header) != sorted(FILM_COLUMNS):
+        raise ValueError(f"the columns are {header}, not {FILM_COLUMNS}")
+    return pd.DataFrame(rows, columns=header)
 
 
-def _read_100k(ratings: IO[bytes], films: IO[bytes]) -> Tables:
-    frame = pd.read_csv(ratings, sep="\t", names=list(COLUMNS), usecols=[0, 1, 2])
+def _films_100k(file: IO[bytes]) -> pd.DataFrame:
+    genres = GENRES.split("|")
     rows = [  # after five columns of text, a 0 or 1 for each genre
-        (film[0], film[1], "|".join(compress(GENRES.split("|"), map(int, film[5:]))))
-        for film in _latin_fields(films, "|")
+        (film[0], film[1], "|".join(compress(genres, map(int, film[5:]))))
+        for film in _fields(file, "latin-1", "|", 5 + len(genres))
     ]
-    return frame, pd.DataFrame(rows, columns=FILM_COLUMNS)
+    return pd.DataFrame(rows, columns=FILM_COLUMNS)
 
 
-def _read_1m(ratings: IO[bytes], films: IO[bytes]) -> Tables:
+def _films_1m(file: IO[bytes]) -> pd.DataFrame:
+    return pd.DataFrame(_fields(file, "latin-1", "::", 3), columns=FILM_COLUMNS)
+
+
+def _fields(file: IO[bytes], code: str, separator: str, number: int) -> list[list[str]]:
+    # Not by pandas: it completes rows that are too short, and "NA" is no name to it.
+    lines = file.read().decode(code).replace("\r\n", "\n").rstrip("\n").split("\n")
+    quoted = separator == ","
+    rows = list(csv.reader(lines) if quoted else (x.split(separator) for x in lines))
+    for line, row in enumerate(rows, 1):
+        if len(row) != number:
+            raise ValueError(f"line {line} has {len(row)} fields, not {number}")
+    return rows
+
+
+# The archive's folder; its two files; how the first is laid out: if it has no header,
+# its separator, number of columns and the three that count; what reads the second.
+EDITIONS: dict[str, tuple[str, str, str, Any, Any]] = {
+    "latest-small": ("ml-latest-small", "ratings.csv", "movies.csv", None, _films_csv),
+    "100k": ("ml-100k", "u.data", "u.item", ("\t", 4, [0, 1, 2]), _films_100k),
     # Split at ":", which leaves empty columns: pandas is slow at splitting at "::".
-    frame = pd.read_csv(ratings, sep=":", names=list(COLUMNS), usecols=[0, 2, 4])
-    return frame, pd.DataFrame(_latin_fields(films, "::"), columns=FILM_COLUMNS)
-
-
-def _latin_fields(file: IO[bytes], separator: str) -> list[list[str]]:
-    text = file.read().decode("latin-1").replace("\r\n", "\n")
-    return [line.split(separator) for line in text.split("\n") if line]
-
-
-EDITIONS = {  # the archive's folder, its two files, and how they are read
-    "latest-small": ("ml-latest-small", "ratings.csv", "movies.csv", _read_csv),
-    "100k": ("ml-100k", "u.data", "u.item", _read_100k),
-    "1m": ("ml-1m", "ratings.dat", "movies.dat", _read_1m),
-    "32m": ("ml-32m", "ratings.csv", "movies.csv", _read_csv),
+    "1m": ("ml-1m", "ratings.dat", "movies.dat", (":", 7, [0, 2, 4]), _films_1m),
+    "32m": ("ml-32m", "ratings.csv", "movies.csv", None, _films_csv),
 }
+SIZES = {"latest-small": 100_836, "100k": 100_000, "1m": 1_000_209, "32m": 32_000_204}
 HASHES = {  # SHA-256 unless they say otherwise
     "latest-small": {  # GroupLens replaces it at times; the book prints its numbers
         "zip": "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
@@ -122,42 +132,75 @@ def fetch_movielens(
     """
     if isinstance(name, str) and name in EDITIONS:
         return _read_edition(name)
-    if not isinstance(name, str | os.PathLike) or not Path(name).is_file():
+    # os.path.isfile, unlike Path.is_file, says no to a name that no file can have.
+    if not isinstance(name, str | os.PathLike) or not os.path.isfile(name):
         raise ValueError(
             f"name={name!r} is neither a data set nor an existing file; use one of "
             f"{', '.join(map(repr, EDITIONS))}, or the path of a CSV file"
         )
-    frame = _read_own_csv(Path(name), columns)
-    ratings = Ratings.from_frame(frame, user="userId", item="movieId")
+    ratings = _read_own_csv(Path(name), columns)
     labels = pd.Series(ratings.item_labels)
     return ratings, pd.DataFrame({"movieId": labels, "title": labels.astype(str)})
 
 
 def _read_edition(name: str) -> tuple[Ratings, pd.DataFrame]:
-    _, ratings_file, films_file, read = EDITIONS[name]
+    _, ratings_file, films_file, layout, read_films = EDITIONS[name]
     place = _data_folder(name) or _cached_archive(name)
-    ratings_path, films_path = place / ratings_file, place / films_file
+    path = place / ratings_file
     try:
-        with ratings_path.open("rb") as lines, films_path.open("rb") as titles:
-            frame, films = read(lines, titles)
+        with path.open("rb") as file:
+            frame = _read_ratings(file, layout, SIZES[name])
         ratings = Ratings.from_frame(frame, user="userId", item="movieId")
+        path = place / films_file
+        with path.open("rb") as file:
+            films = read_films(file).astype({"movieId": "int64"})
         rated = pd.DataFrame({"movieId": ratings.item_labels})
-        films = rated.merge(films.astype({"movieId": "int64"}), validate="1:1")
-        if len(films) < len(rated):
-            raise ValueError(f"{films_file} lacks films that have ratings")
-    except (LookupError, TypeError, ValueError) as error:
+        without = rated["movieId"][~rated["movieId"].isin(films["movieId"])]
+        if len(without):
+            raise ValueError(f"film {without.iloc[0]}, which has ratings, is not there")
+        films = rated.merge(films[FILM_COLUMNS], validate="1:1")
+    except (ArithmeticError, LookupError, TypeError, ValueError, csv.Error) as error:
         raise DataUnavailableError(
-            f"the files in {place} are damaged: {error}; get them from {DOWNLOAD_PAGE}"
+            f"{path} is damaged: {error}; get {EDITIONS[name][0]}.zip from "
+            f"{DOWNLOAD_PAGE} and unpack it anew"
         ) from error
     return ratings, films
 
 
+def _read_ratings(file: IO[bytes], layout: Any, size: int) -> pd.DataFrame:
+    options: dict[str, Any] = {"usecols": COLUMNS}
+    if layout:
+        separator, width, where = layout
+        options = {"sep": separator, "names": range(width), "usecols": where}
+    # What is no number, a blank line among it, is found below, with its line.
+    options |= {"skip_blank_lines": False, "encoding_errors": "replace"}
+    frame: pd.DataFrame = pd.read_csv(file, **options)
+    if layout:
+        frame.columns = pd.Index(COLUMNS)
+    if len(frame) != size:
+        raise ValueError(f"it has {len(frame):,} ratings, expected {size:,}")
+    for column in COLUMNS:
+        values = pd.to_numeric(frame[column], errors="coerce").to_numpy()
+        if column == "rating":
+            broken = ~np.isfinite(values)
+        else:
+            broken = (values % 1 != 0) | (abs(values) >= 2**63)
+        if broken.any():
+            row = int(broken.argmax())
+            raise ValueError(
+                f"line {row + (1 if layout else 2)}: {column} is {frame[column][row]}"
+            )
+        frame[column] = values if column == "rating" else values.astype("int64")
+    return frame
+
+
 def _data_folder(name: str) -> Path | None:
     """Find the folder in $MFLIB_DATA and check its files."""
-    folder_name, ratings, films, _ = EDITIONS[name]
-    folder = Path(os.environ.get("MFLIB_DATA", ""), folder_name).expanduser()
+    folder_name, ratings, films, *_ = EDITIONS[name]
+    data = os.environ.get("MFLIB_DATA", "")
+    folder = Path(os.path.expanduser(data), folder_name)
     files = {"ratings": folder / ratings, "films": folder / films}
-    if not os.environ.get("MFLIB_DATA") or not all(map(Path.is_file, files.values())):
+    if not data or not all(map(os.path.isfile, files.values())):
         return None
     for part in sorted(files.keys() & HASHES[name].keys()):
         algorithm, _, expected = HASHES[name][part].rpartition(":")
@@ -202,48 +245,88 @@ def _cached_archive(name: str) -> zipfile.Path:
     return zipfile.Path(path, f"{folder}/")
 
 
-def _read_own_csv(path: Path, columns: tuple[str, str, str]) -> pd.DataFrame:
-    """Read the reader's file; its first fault is reported with the line it is on."""
+def _read_own_csv(path: Path, columns: tuple[str, str, str]) -> Ratings:
+    """Read the reader's file; a fault is reported with the line it is on."""
+    largest = torch.finfo(torch.get_default_dtype()).max
+    # Ids are kept once, in a dict that numbers them; a row takes 32 bytes.
+    users: dict[str, int] = {}
+    items: dict[str, int] = {}
+    user_of, item_of, values, lines = array("q"), array("q"), array("d"), array("q")
+    line = 1
+    _check_utf8(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # Excel writes a BOM
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8; save it as UTF-8") from error
-    # csv.reader, unlike pandas, knows a row's line and its number of fields.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line, values = 1, []
-    seen: dict[tuple[str, str], int] = {}
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        where = [header.index(name) for name in columns if header.count(name) == 1]
-        if len(set(where)) != 3:
-            raise ValueError(
-                f"the columns are {header}, but must hold each of {columns} once; name "
-                "yours with columns=(user, item, rating), and separate them by commas"
-            )
-        line = reader.line_num + 1
-        for row in reader:
-            if len(row) not in (0, len(header)):  # a blank line has no fields
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes a BOM
+            # csv.reader, unlike pandas, knows a row's line and its number of fields.
+            reader = csv.reader(file, strict=True)
+            header = [cell.strip() for cell in next(reader, [])]
+            where = [header.index(name) for name in columns if header.count(name) == 1]
+            if len(set(where)) != 3:
                 raise ValueError(
-                    f"{len(row)} fields, not {len(header)}; quote text with commas"
+                    f"the columns are {header}, but must hold each of {columns} once; "
+                    "name yours with columns=(user, item, rating), and separate them "
+                    "by commas"
                 )
-            if row:
-                user, item, rating = (row[column].strip() for column in where)
-                if not user or not item:
-                    raise ValueError("the id of the user or of the item is missing")
-                if not NUMBER.fullmatch(rating) or math.isinf(float(rating)):
-                    raise ValueError(f"rating {rating!r} is not a number such as 3.5")
-                first = seen.setdefault((user, item), line)
-                if first != line:
-                    raise ValueError(f"{user!r} rated {item!r} on line {first} too")
-                values.append(float(rating))
-            line = reader.line_num + 1  # where the next row begins
+            line = reader.line_num + 1
+            for row in reader:
+                if len(row) not in (0, len(header)):  # a blank line has no fields
+                    raise ValueError(
+                        f"{len(row)} fields, not {len(header)}; quote text with commas"
+                    )
+                if row:
+                    user, item, rating = (row[column].strip() for column in where)
+                    if not user or not item:
+                        raise ValueError("the id of the user or of the item is missing")
+                    if not NUMBER.fullmatch(rating) or abs(float(rating)) > largest:
+                        raise ValueError(
+                            f"rating {rating!r} is not a number such as 3.5"
+                        )
+                    user_of.append(users.setdefault(user, len(users)))
+                    item_of.append(items.setdefault(item, len(items)))
+                    values.append(float(rating))
+                    lines.append(line)
+                line = reader.line_num + 1  # where the next row begins
         if not values:
             raise ValueError("the file ends before any rating")
+        pairs = pd.DataFrame({"user": user_of, "item": item_of})
+        repeated = pairs.duplicated().to_numpy()
+        if repeated.any():
+            second = int(repeated.argmax())
+            first = int((pairs == pairs.iloc[second]).all(axis=1).to_numpy().argmax())
+            line = lines[second]
+            raise ValueError(
+                f"{list(users)[user_of[second]]!r} rated "
+                f"{list(items)[item_of[second]]!r} on line {lines[first]} too"
+            )
     except (csv.Error, ValueError) as error:
-        raise ValueError(f"{path}, line {line}: {error}") from error
-    frame = pd.DataFrame(list(seen), columns=list(COLUMNS[:2])).assign(rating=values)
-    for ids in COLUMNS[:2]:
-        if all(map(WHOLE.fullmatch, frame[ids])):
-            frame[ids] = frame[ids].astype("int64")
-    return frame
+        hint = "; is a quotation mark left open?" * isinstance(error, csv.Error)
+        raise ValueError(f"{path}, line {line}: {error}{hint}") from error
+    user_numbers, user_labels = _sorted(users)
+    item_numbers, item_labels = _sorted(items)
+    return Ratings(
+        user_numbers[torch.frombuffer(user_of, dtype=torch.int64)],
+        item_numbers[torch.frombuffer(item_of, dtype=torch.int64)],
+        torch.tensor(values, dtype=torch.get_default_dtype()),
+        n_users=len(users),
+        n_items=len(items),
+        user_labels=user_labels,
+        item_labels=item_labels,
+    )
+
+
+def _check_utf8(path: Path) -> None:
+    with path.open("rb") as file:
+        for line, content in enumerate(file, 1):
+            try:
+                content.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {line}: not UTF-8; save it as CSV in UTF-8"
+                ) from error
+
+
+def _sorted(ids: dict[str, int]) -> tuple[Tensor, pd.Index]:
+    """Return each id's place among all of them, sorted, and these."""
+    whole = all(map(WHOLE.fullmatch, ids))
+    labels = pd.Index(list(ids), dtype="int64" if whole else None)
+    places, labels = pd.factorize(labels, sort=True)
+    return torch.from_numpy(places), labels

@@ -85,8 +85,12 @@ class Ratings:
                 f"values must be finite, got {values[at].item()} at position {at}; "
                 "leave unknown ratings out instead of marking them"
             )
-        cells, positions = (users * n_items + items).sort(stable=True)
-        repeats = (cells[1:] == cells[:-1]).nonzero()
+        cells = users * n_items + items
+        if not (cells[1:] > cells[:-1]).all():  # sorted ones cannot hold a pair twice
+            cells, positions = cells.sort(stable=True)
+            repeats = (cells[1:] == cells[:-1]).nonzero()
+        else:
+            repeats = cells.new_zeros(0)
         if len(repeats):
             first, second = positions[repeats[0, 0]], positions[repeats[0, 0] + 1]
             raise ValueError(
@@ -148,38 +152,58 @@ class Ratings:
         ValueError
             If a column, an id or a rating is missing, a (user, item) pair appears
             twice, or the ratings are not valid.
+        TypeError
+            If `frame` is no table, its ids do not sort, or its ratings are no numbers.
         """
-        for name in (user, item, rating):
-            if name not in frame.columns:
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(
+                f"frame must be a pandas.DataFrame, got {type(frame).__name__}"
+            )
+        columns, names = frame.columns.tolist(), [user, item, rating]
+        for name in names:
+            if columns.count(name) != 1:
+                found = f"{columns.count(name)} columns" * (name in columns)
                 raise ValueError(
-                    f"frame has no column {name!r}, only {list(frame.columns)}; "
+                    f"frame has {found or 'no column'} {name!r}, only {columns}; "
                     "name the columns with user=, item= and rating="
                 )
-        for name in (user, item, rating):
+            if names.count(name) != 1:
+                raise ValueError(
+                    f"user, item and rating must be three columns, got {names}"
+                )
+        if frame.empty:
+            raise ValueError("frame has no rows: give at least one rating")
+        for name in names:
             missing = frame[name].isna().to_numpy()
             if missing.any():
                 raise ValueError(
                     f"frame[{name!r}] has no value in row {int(missing.argmax())}; "
                     "drop the rows that lack one: frame.dropna()"
                 )
-        repeated = frame.duplicated([user, item]).to_numpy()
+        try:
+            repeated = frame.duplicated([user, item]).to_numpy()
+            users, user_labels = pd.factorize(frame[user], sort=True)
+            items, item_labels = pd.factorize(frame[item], sort=True)
+        except (TypeError, ValueError) as error:  # lists; a mixture without an order
+            raise TypeError(
+                f"frame[{user!r}] or frame[{item!r}] holds ids that do not sort "
+                f"({error}); make them text, as by frame.astype({{{user!r}: str}})"
+            ) from error
         if repeated.any():
             at = int(repeated.argmax())
-            pair = frame[user].iloc[at], frame[item].iloc[at]
+            pair = [frame[name].iloc[[at]].tolist()[0] for name in (user, item)]
             raise ValueError(
                 f"frame holds {user} {pair[0]!r} with {item} {pair[1]!r} twice, the "
                 f"second time in row {at}; keep one rating per pair"
             )
-        users, user_labels = pd.factorize(frame[user], sort=True)
-        items, item_labels = pd.factorize(frame[item], sort=True)
         return cls(
             _checks.vector("users", users),
             _checks.vector("items", items),
             _checks.vector(f"frame[{rating!r}]", frame[rating]).to(
                 torch.get_default_dtype()
             ),
-            n_users=max(len(user_labels), 1),
-            n_items=max(len(item_labels), 1),
+            n_users=len(user_labels),
+            n_items=len(item_labels),
             user_labels=pd.Index(user_labels),
             item_labels=pd.Index(item_labels),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from mflib import _checks
 from mflib.model import check_shape, check_sizes, measured_parts, rmse
 from mflib.ratings import Ratings
+from mflib.sparse import full_batch
 
 
 class DivergenceError(ValueError):
@@ -37,6 +39,10 @@ def fit(
     progress: bool = False,
 ) -> pd.DataFrame:
     """Train a model in place and return its errors, epoch by epoch.
+
+    Full batches of an :class:`MF` take sparse products: the same numbers, many times
+    faster. An interrupt (KeyboardInterrupt) ends the training with the last complete
+    epoch: of model and history, not of the optimizer.
 
     Parameters
     ----------
@@ -110,8 +116,18 @@ def fit(
             "model.parameters()"
         )
 
+    fast = full_batch(model, train) if batch_size == n else None
+    ahead: Tensor | None = None  # predictions that measure one epoch and start the next
+
     def record() -> dict[str, float]:
-        return {name: rmse(model, part) for name, part in parts.items()}
+        nonlocal ahead
+        measured = {}
+        if fast is not None:
+            ahead = fast()
+            squares = (ahead.detach() - train.values).square()
+            measured["train"] = float(squares.mean().sqrt())
+        rest = {name: part for name, part in parts.items() if name not in measured}
+        return measured | {name: rmse(model, part) for name, part in rest.items()}
 
     def check_finite(value: float, epoch: int) -> None:
         if not math.isfinite(value):
@@ -126,25 +142,34 @@ def fit(
         return pd.DataFrame(errors, columns=list(parts)).rename_axis("epoch")
 
     errors = [record()]
-    for epoch in tqdm(range(1, epochs + 1), disable=not progress):
-        if batch_size == n:
-            batches: tuple[Tensor | slice, ...] = (slice(None),)
-        else:
-            batches = torch.randperm(n, generator=generator).split(batch_size)
-        for batch in batches:
-            optimizer.zero_grad()
-            predictions = model(train.users[batch], train.items[batch])
-            check_shape(predictions, train.values[batch])
-            loss = criterion(predictions, train.values[batch])
-            if loss.ndim != 0:
-                raise ValueError(
-                    f"criterion must return a scalar, got shape {tuple(loss.shape)}; "
-                    'for example nn.MSELoss(reduction="mean")'
-                )
-            check_finite(loss.item(), epoch)
-            loss.backward()
-            optimizer.step()
-        latest = record()
-        check_finite(sum(latest.values()), epoch)
-        errors.append(latest)
+    kept = copy.deepcopy(model.state_dict())
+    try:
+        for epoch in tqdm(range(1, epochs + 1), disable=not progress):
+            if batch_size == n:
+                batches: tuple[Tensor | slice, ...] = (slice(None),)
+            else:
+                batches = torch.randperm(n, generator=generator).split(batch_size)
+            for batch in batches:
+                optimizer.zero_grad()
+                if ahead is not None:
+                    predictions = ahead
+                else:
+                    predictions = model(train.users[batch], train.items[batch])
+                check_shape(predictions, train.values[batch])
+                loss = criterion(predictions, train.values[batch])
+                if loss.ndim != 0:
+                    raise ValueError(
+                        f"criterion must return a scalar, got shape "
+                        f"{tuple(loss.shape)}; for example "
+                        'nn.MSELoss(reduction="mean")'
+                    )
+                check_finite(loss.item(), epoch)
+                loss.backward()
+                optimizer.step()
+            latest = record()
+            check_finite(sum(latest.values()), epoch)
+            kept = copy.deepcopy(model.state_dict())
+            errors.append(latest)
+    except KeyboardInterrupt:
+        model.load_state_dict(kept)
     return table()

@@ -1,6 +1,8 @@
 """gibbs: the sampler draws from the posterior it claims, and says what it returns."""
 
+import dataclasses
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -18,15 +20,16 @@ from mflib import (
     rmse,
     seeded,
 )
-from mflib.als import row_batches
-from mflib.gibbs import Data, Rows, State, draw_scales
+from mflib.als import Data
+from mflib.gibbs import Rows, State, draw_scales, prior_scale
+from mflib.sparse import SparseRows
 
 PRIOR = Prior(noise=0.8, factors=0.9, biases=0.7, dof=12)
 
 
 def prior_draw(data, n_users, n_items, generator):
     """Draw all unknowns from the prior, and ratings from them: no sampler involved."""
-    scale = data.scale(PRIOR)
+    scale = prior_scale(PRIOR, data)
 
     def gamma(size):  # precision: chi-square(dof) / (dof scale^2), by torch's own Gamma
         shape = torch.full(size, PRIOR.dof / 2)
@@ -42,18 +45,18 @@ def prior_draw(data, n_users, n_items, generator):
     return State(rows(n_users), rows(n_items), noise_precision)
 
 
-def predictions(state, data):
-    u, v = state.users.values[data.users], state.items.values[data.items]
-    k = data.rank
+def predictions(state, cells, k=2):
+    u, v = state.users.values[cells.users], state.items.values[cells.items]
     return (u[:, :k] * v[:, :k]).sum(-1) + u[:, k:].sum(-1) + v[:, k:].sum(-1)
 
 
-def rate(state, data, generator):
-    noise = torch.randn(len(data.users), generator=generator)
-    return predictions(state, data) + noise / state.noise_precision.sqrt()
+def rate(state, cells, generator):
+    noise = torch.randn(len(cells), generator=generator)
+    values = predictions(state, cells) + noise / state.noise_precision.sqrt()
+    return dataclasses.replace(cells, values=values)
 
 
-def statistics(state, data, values):
+def statistics(state, ratings):
     u, v = state.users, state.items
     return [
         float(state.noise_precision.log()),
@@ -65,9 +68,9 @@ def statistics(state, data, values):
         float(torch.tanh(u.values).mean()),
         float(u.values.abs().clamp(max=5).mean()),
         float(v.values[:, -1].abs().clamp(max=5).mean()),
-        float(torch.tanh(predictions(state, data)).mean()),
-        float(values.abs().clamp(max=10).mean()),
-        float(torch.tanh(values * predictions(state, data)).mean()),
+        float(torch.tanh(predictions(state, ratings)).mean()),
+        float(ratings.values.abs().clamp(max=10).mean()),
+        float(torch.tanh(ratings.values * predictions(state, ratings)).mean()),
     ]
 
 
@@ -88,14 +91,14 @@ def test_joint_distribution(biases):
     forward = []
     for _ in range(8000):
         state = prior_draw(data, 6, 5, generator)
-        forward.append(statistics(state, data, rate(state, data, generator)))
+        forward.append(statistics(state, rate(state, known, generator)))
     forward = np.array(forward)
 
     chain, state = [], prior_draw(data, 6, 5, generator)
     for _ in range(5000):
-        data.values = rate(state, data, generator)
-        chain.append(statistics(state, data, data.values))
-        state = gibbs_sweep(state, data, PRIOR, generator)
+        rated = rate(state, known, generator)
+        chain.append(statistics(state, rated))
+        state = gibbs_sweep(state, Data(rated, 2, biases), PRIOR, generator)
     batches = np.array(chain).reshape(50, 100, -1).mean(1)
 
     difference = batches.mean(0) - forward.mean(0)
@@ -111,12 +114,10 @@ def test_rows_are_drawn_from_the_closed_form():
     prior_mean = torch.tensor([0.5, -0.2, 0.1])
     rows = Rows(torch.zeros(4, 3), prior_mean, torch.tensor([1.0, 2.0, 4.0]))
     alpha = torch.tensor(2.5)
-    batches = list(row_batches(train.users, 4, 3))
+    by_user = SparseRows(train.users, train.items, train.values, 4, 30)
 
     def draw(generator):
-        return draw_rows(
-            rows, batches, train.items, train.values, features, alpha, generator
-        )
+        return draw_rows(rows, by_user, by_user.values, features, alpha, generator)
 
     for i in range(4):
         mine = train.users == i
@@ -237,6 +238,38 @@ def test_ratings_all_equal_and_a_single_one_are_no_problem():
         posterior, history = gibbs(train, rank=1, samples=5, generator=seeded(0))
         assert np.isfinite(history).all(axis=None)
         assert torch.isfinite(posterior(train.users, train.items)).all()
+
+
+def test_an_interrupt_leaves_the_samples_so_far(monkeypatch, fitted):
+    train, test, _, _, _ = fitted
+    arguments = {"rank": 2, "burn_in": 2, "test": test}
+    whole, history = gibbs(train, samples=3, generator=seeded(1), **arguments)
+    sweeps = []
+
+    def interrupted(*given):
+        sweeps.append(given)
+        if len(sweeps) == stop:
+            raise KeyboardInterrupt
+        return gibbs_sweep(*given)
+
+    monkeypatch.setattr(sys.modules["mflib.gibbs"], "gibbs_sweep", interrupted)
+    stop = 6  # the fourth sample's
+    posterior, short = gibbs(train, samples=9, generator=seeded(1), **arguments)
+    assert short.equals(history)
+    assert torch.equal(posterior.U, whole.U)
+    sweeps.clear()
+    stop = 3  # the first sample's: there is nothing to return
+    with pytest.raises(KeyboardInterrupt):
+        gibbs(train, samples=9, generator=seeded(1), **arguments)
+
+
+def test_computes_in_the_dtype_asked_for(fitted):
+    train, _, _, _, _ = fitted
+    arguments = {"rank": 1, "samples": 2, "burn_in": 0}
+    narrow, _ = gibbs(train, dtype=torch.float32, generator=seeded(0), **arguments)
+    assert narrow.U.dtype == narrow.sigma.dtype == torch.float32
+    wide, _ = gibbs(train, generator=seeded(0), **arguments)
+    assert wide.U.dtype == torch.float64
 
 
 def test_keeps_the_dtype_of_the_ratings():

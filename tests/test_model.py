@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mflib import MF, Ratings, bias_baseline, mae, objective, rmse, seeded
+from mflib.model import predict
 
 
 @pytest.fixture
@@ -101,6 +102,19 @@ def test_measures(ratings):
     assert mae(constant, ratings, clip=(-1.0, 1.0)) == pytest.approx(
         (0 + 3 + 0.5 + 2) / 4
     )
+
+
+def test_predictions_go_in_slices(ratings):
+    model = MF(4, 3, rank=2, generator=seeded(0))
+    seen = []
+
+    def watched(users, items):
+        seen.append(len(users))
+        return model(users, items)
+
+    whole = model(ratings.users, ratings.items)
+    assert torch.equal(predict(watched, ratings, size=3), whole)
+    assert seen == [3, 1]
 
 
 def test_a_model_of_another_size_is_refused(ratings):

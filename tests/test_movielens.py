@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import pooch
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -117,6 +118,7 @@ def cache(server, monkeypatch, tmp_path) -> Path:
     monkeypatch.setattr(pooch, "os_cache", lambda project: folder.parent / project)
     monkeypatch.setattr(movielens, "BASE_URL", server.url)
     monkeypatch.setitem(movielens.HASHES, "latest-small", {"zip": sha256(SMALL_ZIP)})
+    monkeypatch.setitem(movielens.SIZES, "latest-small", 4)
     monkeypatch.delenv("MFLIB_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("no_proxy", "*")
@@ -246,6 +248,9 @@ FAULTS = {
     "500": (send(b"out of order", status=500), "500"),
     "cut": (send(SMALL_ZIP[:200], length=len(SMALL_ZIP)), "IncompleteRead"),
     "short": (send(SMALL_ZIP[:200]), "hash"),
+    "long": (send(SMALL_ZIP + b"more", length=len(SMALL_ZIP) - 9), "hash"),
+    "no gzip": (send(b"PK", **{"Content-Encoding": "gzip"}), "ContentDecodingError"),
+    "nowhere": (send(b"", status=302, Location="http://[x"), "ValueError"),
     "other": (send(b"<html>please log in</html>"), "hash"),
     "nothing": (send(b""), "hash"),
     "loop": (send(b"", status=302, Location="/ml-latest-small.zip"), "TooManyRedir"),
@@ -308,6 +313,49 @@ def test_server_that_falls_silent(monkeypatch, cache, server, sent):
     assert files_below(cache) == []
 
 
+def test_slow_server_is_waited_for(monkeypatch, server):
+    # Five pieces, each sooner than the limit, all of them later.
+    monkeypatch.setattr(movielens, "TIMEOUT", (5, 0.5))
+
+    def drip(handler):
+        send(b"", length=len(SMALL_ZIP))(handler)
+        step = len(SMALL_ZIP) // 4
+        for start in range(0, len(SMALL_ZIP), step):
+            time.sleep(0.15)
+            handler.wfile.write(SMALL_ZIP[start : start + step])
+
+    server.reply = drip
+    check_small(*fetch_movielens())
+
+
+def test_archive_with_another_checksum_is_never_opened(cache, monkeypatch, server):
+    def refuse(*args):
+        raise AssertionError("opened")
+
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    monkeypatch.setattr(zipfile, "Path", refuse)
+    server.reply = send(SMALL_ZIP + b"!")  # a zip file still
+    with pytest.raises(DataUnavailableError, match="does not match the known hash"):
+        fetch_movielens()
+    assert files_below(cache) == []
+
+
+def test_link_in_place_of_the_archive_is_replaced_not_followed(cache, tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    cache.mkdir(parents=True)
+    (cache / "ml-latest-small.zip").symlink_to(tmp_path / "precious")
+    check_small(*fetch_movielens())
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert not (cache / "ml-latest-small.zip").is_symlink()
+
+
+def test_folder_in_place_of_the_archive(cache):
+    (cache / "ml-latest-small.zip").mkdir(parents=True)
+    with pytest.raises(DataUnavailableError, match=r"set MFLIB_DATA"):
+        fetch_movielens()
+    assert files_below(cache) == []
+
+
 def test_damaged_archive_in_cache_is_fetched_again(cache, server):
     cache.mkdir(parents=True)
     (cache / "ml-latest-small.zip").write_bytes(SMALL_ZIP[:-30])
@@ -364,6 +412,39 @@ def test_full_disk(cache, monkeypatch):
     check_small(*fetch_movielens())
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="an administrator may write to a read-only folder",
+)
+def test_folder_without_permission(cache):
+    check_small(*fetch_movielens())
+    cache.chmod(0o555)
+    try:
+        check_small(*fetch_movielens())
+        cache.chmod(0o755)
+        (cache / "ml-latest-small.zip").unlink()
+        cache.chmod(0o555)
+        with pytest.raises(DataUnavailableError, match="PermissionError"):
+            fetch_movielens()
+    finally:
+        cache.chmod(0o755)
+
+
+def test_disk_that_takes_no_more(cache, server):
+    # The system itself refuses the 101st byte of any file.
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(DataUnavailableError, match="File too large") as caught:
+            fetch_movielens()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert files_below(cache) == []
+    check_small(*fetch_movielens())
+
+
 def test_two_processes_at_once(cache, server):
     both_asked = threading.Barrier(2, timeout=60)
 
@@ -379,6 +460,7 @@ from mflib import fetch_movielens, movielens
 pooch.os_cache = lambda project: Path({str(cache.parent)!r}) / project
 movielens.BASE_URL = {server.url!r}
 movielens.HASHES["latest-small"] = {movielens.HASHES["latest-small"]!r}
+movielens.SIZES["latest-small"] = 4
 ratings, films = fetch_movielens()
 print(len(ratings), list(films["movieId"]))
 """
@@ -429,8 +511,9 @@ def test_hostile_archive_writes_nothing(cache, monkeypatch, server, tmp_path):
 # The other data sets
 
 
-def fetch_fake(name, members, encoding, server, monkeypatch):
+def fetch_fake(name, members, encoding, server, monkeypatch, size=2):
     content = make_zip(members, encoding)
+    monkeypatch.setitem(movielens.SIZES, name, size)
     server.reply = send(content)
     monkeypatch.setitem(movielens.HASHES, name, {"zip": sha256(content)})
     return fetch_movielens(name)
@@ -474,7 +557,7 @@ def test_1m(server, monkeypatch):
 
 def test_32m(server, monkeypatch):
     members = {"ml-32m/ratings.csv": RATINGS, "ml-32m/movies.csv": MOVIES}
-    check_small(*fetch_fake("32m", members, "utf-8", server, monkeypatch))
+    check_small(*fetch_fake("32m", members, "utf-8", server, monkeypatch, 4))
     assert server.asked == ["/ml-32m.zip"]
 
 
@@ -487,6 +570,7 @@ def test_md5_of_100k_in_folder(monkeypatch, tmp_path, server):
         fetch_movielens("100k")
     digest = hashlib.md5(b"196\t242\t3\t881250949\n").hexdigest()
     monkeypatch.setitem(movielens.HASHES, "100k", {"ratings": f"md5:{digest}"})
+    monkeypatch.setitem(movielens.SIZES, "100k", 1)
     _, films = fetch_movielens("100k")
     assert films.to_dict("list") == {
         "movieId": [242],
@@ -496,36 +580,147 @@ def test_md5_of_100k_in_folder(monkeypatch, tmp_path, server):
     assert server.asked == []
 
 
+RATINGS_1M = "1::1193::5::978300760\n2::1193::3::978298413\n"
+
+
+@pytest.fixture
+def folder_1m(monkeypatch, tmp_path) -> Path:
+    """Unpack a data set that has no checksums of its files into $MFLIB_DATA."""
+    folder = tmp_path / "ml-1m"
+    folder.mkdir()
+    (folder / "ratings.dat").write_text(RATINGS_1M)
+    (folder / "movies.dat").write_text("1193::One Flew::Drama\n")
+    monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
+    monkeypatch.setitem(movielens.SIZES, "1m", 2)
+    assert len(fetch_movielens("1m")[0]) == 2
+    return folder
+
+
+def test_known_numbers_of_ratings(monkeypatch, folder_1m):
+    monkeypatch.undo()
+    monkeypatch.setenv("MFLIB_DATA", str(folder_1m.parent))
+    assert movielens.SIZES == {
+        "latest-small": 100_836,
+        "100k": 100_000,
+        "1m": 1_000_209,
+        "32m": 32_000_204,
+    }
+    with pytest.raises(DataUnavailableError) as caught:
+        fetch_movielens("1m")
+    assert str(caught.value) == (
+        f"{folder_1m / 'ratings.dat'} is damaged: it has 2 ratings, expected "
+        "1,000,209; get ml-1m.zip from https://grouplens.org/datasets/movielens/ and "
+        "unpack it anew"
+    )
+
+
 @pytest.mark.parametrize(
-    ("file", "content"),
+    ("content", "why"),
     [
-        ("ratings.dat", "1::1193::5::978300760\n2::11"),
-        ("ratings.dat", "1::1193::five::978300760\n"),
-        ("ratings.dat", ""),
-        ("movies.dat", "1193::One Flew"),
-        ("movies.dat", "9::Somewhere else::Drama\n"),
-        ("movies.dat", "1193::One::Drama\n1193::Two::Drama\n"),
+        ("", "it has 0 ratings, expected 2"),
+        ("1::1193::5::978300760\n", "it has 1 ratings, expected 2"),
+        (RATINGS_1M + "3::1193::1::978298413\n", "it has 3 ratings, expected 2"),
+        ("<html>\n<p>Log in</p>\n", "expected 7 and found 1"),
+        (RATINGS_1M.replace("5::", "five::"), "line 1: rating is five"),
+        (RATINGS_1M.replace("3::9", "inf::9"), "line 2: rating is inf"),
+        (RATINGS_1M.replace("2::", "2.5::"), "line 2: userId is 2.5"),
+        (RATINGS_1M.replace("2::1193", "2::"), "line 2: movieId is nan"),
+        (RATINGS_1M.replace("2::", "2\xe9::"), "line 2: userId is 2\ufffd"),
+        (RATINGS_1M.replace("\n2", "\n\n2"), "it has 3 ratings, expected 2"),
+        ("\n" + RATINGS_1M[:22], "line 1: userId is nan"),
+        ("1::1193::5::978300760\n2::11", "line 2: rating is nan"),
+        (RATINGS_1M.replace("2::", "1::"), "userId 1 with movieId 1193 twice"),
+        ("9" * 20 + RATINGS_1M, f"line 1: userId is {'9' * 20}"),
+        (RATINGS_1M.replace("::", "\t"), "expected 7 and found 1"),
+        (RATINGS_1M.replace("1::1193::5", '1::1193::"5'), "EOF inside string"),
     ],
 )
-def test_damaged_files_without_a_checksum(monkeypatch, tmp_path, file, content):
-    (tmp_path / "ml-1m").mkdir()
-    (tmp_path / "ml-1m" / "ratings.dat").write_text("1::1193::5::978300760\n")
-    (tmp_path / "ml-1m" / "movies.dat").write_text("1193::One Flew::Drama\n")
-    monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
-    assert len(fetch_movielens("1m")[0]) == 1
-    (tmp_path / "ml-1m" / file).write_text(content)
-    with pytest.raises(DataUnavailableError, match="damaged") as caught:
+def test_damaged_ratings_without_a_checksum(folder_1m, content, why):
+    (folder_1m / "ratings.dat").write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataUnavailableError) as caught:
         fetch_movielens("1m")
-    assert str(tmp_path / "ml-1m") in str(caught.value)
+    message = str(caught.value)
+    assert message.startswith(f"{folder_1m / 'ratings.dat'} is damaged: ")
+    assert why in message
+    assert "get ml-1m.zip from https://grouplens.org/datasets/movielens/" in message
 
 
-def test_damaged_table_of_films(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "line 1 has 1 fields, not 3"),
+        ("1193::One Flew", "line 1 has 2 fields, not 3"),
+        ("\n1193::One Flew::Drama\n", "line 1 has 1 fields, not 3"),
+        ("9::Somewhere else::Drama\n", "film 1193, which has ratings, is not there"),
+        ("1193::One::Drama\n1193::Two::Drama\n", "not unique"),
+        ("one::One Flew::Drama\n", "'one'"),
+        ("9" * 20 + "::One Flew::Drama\n", "too large"),
+    ],
+)
+def test_damaged_films_without_a_checksum(folder_1m, content, why):
+    (folder_1m / "movies.dat").write_text(content)
+    with pytest.raises(DataUnavailableError) as caught:
+        fetch_movielens("1m")
+    assert str(caught.value).startswith(f"{folder_1m / 'movies.dat'} is damaged: ")
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (MOVIES.replace("movieId", "id"), "columns are ['id', 'title', 'genres'], not"),
+        (MOVIES.replace("title", "movieId"), "columns are ['movieId', 'movieId', "),
+        (MOVIES.replace("Comedy|", '"Comedy|'), "film 10, which has ratings, is not"),
+        (MOVIES.replace("Comedy|", '"Comedy|' + "x" * 140_000), "larger than field"),
+        (MOVIES[: MOVIES.index(",Adventure")], "line 5 has 2 fields, not 3"),
+        (MOVIES[: MOVIES.index("50,Toy")], "film 50, which has ratings, is not there"),
+        (MOVIES.replace("Toy Story", "Toy, Story"), "line 5 has 4 fields, not 3"),
+        (MOVIES.replace("10,", "\n10,"), "line 3 has 0 fields, not 3"),
+        (MOVIES.encode("latin-1"), "can't decode byte 0xe9"),
+        (b"", "line 1 has 0 fields, not 3"),
+    ],
+)
+def test_damaged_table_of_films(monkeypatch, tmp_path, content, why):
     (tmp_path / "ml-32m").mkdir()
     (tmp_path / "ml-32m" / "ratings.csv").write_text(RATINGS)
-    (tmp_path / "ml-32m" / "movies.csv").write_text(MOVIES.replace("movieId", "id"))
+    path = tmp_path / "ml-32m" / "movies.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
-    with pytest.raises(DataUnavailableError, match=r"damaged: .*movieId"):
+    monkeypatch.setitem(movielens.SIZES, "32m", 4)
+    with pytest.raises(DataUnavailableError) as caught:
         fetch_movielens("32m")
+    assert str(caught.value).startswith(f"{path} is damaged: ")
+    assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.removesuffix("\n"),
+    ],
+    ids=["BOM", "CRLF", "no last newline"],
+)
+def test_files_that_an_editor_has_saved(monkeypatch, tmp_path, change):
+    folder = tmp_path / "ml-32m"
+    folder.mkdir()
+    (folder / "ratings.csv").write_bytes(change(RATINGS).encode())
+    (folder / "movies.csv").write_bytes(change(MOVIES).encode())
+    monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
+    monkeypatch.setitem(movielens.SIZES, "32m", 4)
+    check_small(*fetch_movielens("32m"))
+
+
+def test_columns_in_another_order(monkeypatch, tmp_path):
+    folder = tmp_path / "ml-32m"
+    folder.mkdir()
+    for file, text in (("ratings.csv", RATINGS), ("movies.csv", MOVIES)):
+        table = pd.read_csv(io.StringIO(text), keep_default_na=False)
+        table[table.columns[::-1]].to_csv(folder / file, index=False)
+    monkeypatch.setenv("MFLIB_DATA", str(tmp_path))
+    monkeypatch.setitem(movielens.SIZES, "32m", 4)
+    check_small(*fetch_movielens("32m"))
 
 
 @pytest.mark.skipif(
@@ -650,6 +845,11 @@ HEAD = "userId,movieId,rating\n"
         (HEAD + 'a,x,3\nb,"x,3\nc,x,3\n', 3, "unexpected end of data"),
         ((HEAD + "a,x,3\nRené,x,3\n").encode("latin-1"), 3, "not UTF-8"),
         ((HEAD + "a,x,3\n").encode("utf-16"), 1, "not UTF-8"),
+        (b"\x1f\x8b\x08\x00", 1, "not UTF-8"),
+        ((HEAD + "a,x,3\n" * 20_000 + "\xe9").encode("latin-1"), 20_002, "not UTF-8"),
+        (HEAD + "a,x,3\n" + 'b,"x,3\n' + "c,x,3\n" * 30_000, 3, "mark left open?"),
+        (HEAD + "a,x,3\nb,x,1e308\nc,x,-2e308\n", 4, "rating '-2e308' is not"),
+        (HEAD + "a,x,3\nb,x,3\n\nb,x,4\na,x,3\n", 5, "'b' rated 'x' on line 3 too"),
     ],
 )
 def test_own_file_with_a_fault(tmp_path, content, line, why):
@@ -670,7 +870,21 @@ def test_own_columns_that_are_not_three(tmp_path, columns):
         fetch_movielens(write(tmp_path, OWN), columns=columns)
 
 
-@pytest.mark.parametrize("name", ["latest", "no/such/file.csv", "", ".", None, 100, []])
+def test_own_rating_that_the_default_dtype_cannot_hold(tmp_path):
+    path = write(tmp_path, HEAD + "a,x,3\nb,x,1e39\n")
+    assert fetch_movielens(path)[0].values.tolist() == [3, 1e39]
+    torch.set_default_dtype(torch.float32)
+    try:
+        with pytest.raises(ValueError, match="line 3: rating '1e39' is not a number"):
+            fetch_movielens(path)
+    finally:
+        torch.set_default_dtype(torch.float64)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["latest", "no/such/file.csv", "", ".", None, 100, [], "a" * 5000, "a\0b", b"own"],
+)
 def test_neither_data_set_nor_file(name, server):
     with pytest.raises(
         ValueError, match="'latest-small', '100k', '1m', '32m'"

@@ -121,6 +121,41 @@ def test_divergence_is_an_error_that_keeps_the_history(parts):
     assert history["train"][0] == rmse(new_model(), train)
 
 
+@pytest.mark.parametrize("batch_size", [None, 50])
+def test_an_interrupt_leaves_the_last_complete_epoch(parts, batch_size):
+    train, validation, _ = parts
+    steps = -(-len(train) // (batch_size or len(train)))
+
+    class Interrupted(nn.MSELoss):
+        calls = 0
+
+        def forward(self, predictions, values):
+            self.calls += 1
+            if self.calls == 3 * steps + min(steps, 2):  # in the fourth epoch
+                raise KeyboardInterrupt
+            return super().forward(predictions, values)
+
+    ends = []
+    for epochs, criterion in ((3, nn.MSELoss()), (9, Interrupted())):
+        model = new_model()
+        adam = torch.optim.Adam(model.parameters(), lr=0.02)
+        history = fit(
+            model,
+            train,
+            optimizer=adam,
+            epochs=epochs,
+            criterion=criterion,
+            batch_size=batch_size,
+            generator=seeded(3),
+            validation=validation,
+        )
+        ends.append((model.U.weight, model.V.weight, history))
+    (u, v, whole), (u_short, v_short, short) = ends
+    assert short.equals(whole)
+    assert torch.equal(u, u_short)
+    assert torch.equal(v, v_short)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [

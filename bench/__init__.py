@@ -1,0 +1,1 @@
+"""What mflib is measured against, and how: `make bench`."""
