@@ -104,16 +104,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--times", type=int, default=1, help="how often (%(default)s)")
     parser.add_argument("--seed", type=int, help="of the random order (a new one)")
     parser.add_argument("--timeout", type=int, default=120, help="seconds for a cell")
-    parser.add_argument("--chapters", type=Path, nargs="+", help="notebooks (all)")
+    parser.add_argument(
+        "--chapter", type=Path, action="append", help="a notebook (all)"
+    )
     options = parser.parse_args(arguments)
     settings = options.settings or list(SETTINGS)
     if unknown := set(settings) - {PLAIN, *SETTINGS}:
         parser.error(f"no such setting: {', '.join(sorted(unknown))}")
     if options.times < 1:
         parser.error("--times is at least 1")
-    notebooks = [
-        path.resolve() for path in options.chapters or CHAPTERS.glob("*.ipynb")
-    ]
+    notebooks = [path.resolve() for path in options.chapter or CHAPTERS.glob("*.ipynb")]
     seed = random.randrange(10**6) if options.seed is None else options.seed
 
     start = time.monotonic()
