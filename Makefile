@@ -16,10 +16,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 READER := .venv/reader.stamp
 # npm writes this file last; it takes the place of a stamp.
 KATEX := requirements/node_modules/.package-lock.json
+NPM_CI := npm ci --prefix requirements --ignore-scripts --no-audit --no-fund \
+    --silent --no-update-notifier
 TESTER := .venv/tester.stamp
+AUDITOR := .venv-audit/stamp
+# How often make steady runs the chapters
+TIMES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test live chapters weights bench lock clean
+.PHONY: help book pdf test live chapters weights bench robust steady newest audit lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +35,10 @@ help:
 	@echo "make chapters  run every notebook again and store its outputs"
 	@echo "make weights   print how heavy and how fast the pages of the site are"
 	@echo "make bench     measure mflib against other libraries (half an hour, a quiet machine)"
+	@echo "make robust    test the chapters under other threads, instructions, time zone and order"
+	@echo "make steady    test the chapters ten times in a row (TIMES=10)"
+	@echo "make newest    test with the newest versions that the pins' packages may have"
+	@echo "make audit     ask for known vulnerabilities in what is pinned; needs the network"
 	@echo "make lock      write requirements/constraints.txt anew from the pins"
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
@@ -41,6 +50,7 @@ book: $(READER) $(KATEX)
 	@echo "Building the site"
 	@rm -rf _build
 	@$(BIN)/jupyter-book build . -W -n --keep-going -q
+	@$(BIN)/python -m tools.content_policy
 
 pdf: $(TESTER) book
 	@echo "Printing the book"
@@ -83,6 +93,44 @@ bench: $(READER)
 	@echo "Measuring mflib against other libraries: leave the machine alone until it is done"
 	@$(BIN)/python -m bench.run
 
+robust: $(TESTER)
+	@echo "Testing the chapters under other settings"
+	@$(BIN)/python -m tools.robust --timeout $(CELL_TIMEOUT)
+
+steady: $(TESTER)
+	@echo "Testing the chapters $(TIMES) times in a row"
+	@$(BIN)/python -m tools.robust --timeout $(CELL_TIMEOUT) --times $(TIMES) plain
+
+# The pins as lower bounds, and no constraints. Printed tables may look different under newer
+# packages, so of the chapters it is the asserts that count.
+NEWEST := .venv-newest/bin
+newest:
+	@echo "Installing the newest versions into .venv-newest (some minutes)"
+	@rm -rf .venv-newest && $(PYTHON) -m venv .venv-newest
+	@sed -n 's/^\([A-Za-z].*\)==/\1>=/p' requirements.txt requirements/test.txt \
+	    > .venv-newest/bounds.txt
+	@$(NEWEST)/python -m pip --disable-pip-version-check install -qq -e . 'jupyter-book<2' \
+	    -r .venv-newest/bounds.txt
+	@$(NEWEST)/$(NPM_CI)
+	@echo "Unit, property and gate tests"
+	@$(NEWEST)/python -m pytest -q -rs -W default
+	@echo "Every cell runs"
+	@$(NEWEST)/python -m pytest -q -rs -W default -p tests.nbval_gate --nbval-lax \
+	    --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) chapters
+
+# Strict: a package that the database does not know is a failure too.
+audit: $(AUDITOR) $(KATEX)
+	@failed=; \
+	for pins in requirements/constraints.txt requirements/audit.txt; do \
+	    echo "Known vulnerabilities in $$pins: pip-audit"; \
+	    .venv-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+	        -r $$pins 2>.venv-audit/log || { tail -n 1 .venv-audit/log; failed=1; }; \
+	done; \
+	echo "Known vulnerabilities in requirements/package-lock.json: npm audit"; \
+	$(BIN)/npm audit --prefix requirements || failed=1; \
+	[ -z "$$failed" ] || { echo "The audit failed: it found what is named above, or could not" \
+	    "reach the databases of vulnerabilities, which it asks over the network."; exit 1; }
+
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:
 	@echo "Resolving every package anew, in a new .venv"
@@ -92,7 +140,7 @@ lock:
 	@touch $(READER) $(TESTER)
 
 clean:
-	rm -rf _build .venv requirements/node_modules .*_cache .hypothesis *.egg-info
+	rm -rf _build .venv .venv-audit .venv-newest requirements/node_modules .*_cache .hypothesis *.egg-info
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -106,11 +154,16 @@ $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 # The lock gives versions and checksums; where packages come from is npm's own setting.
 $(KATEX): requirements/package.json requirements/package-lock.json | $(READER)
 	@echo "Installing KaTeX into requirements/node_modules"
-	@$(BIN)/npm ci --prefix requirements --ignore-scripts --no-audit --no-fund \
-	    --silent --no-update-notifier
+	@$(BIN)/$(NPM_CI)
 	@touch $@
 
 $(TESTER): $(READER) requirements/test.txt requirements/browser.txt
 	@echo "Installing what the tests need into .venv"
 	@$(PIP) install -qq -r requirements/browser.txt
+	@touch $@
+
+$(AUDITOR): requirements/audit.txt
+	@echo "Installing pip-audit into .venv-audit"
+	@$(PYTHON) -m venv --clear .venv-audit
+	@.venv-audit/bin/python -m pip --disable-pip-version-check install -qq --no-deps -r $<
 	@touch $@

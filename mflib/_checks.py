@@ -5,15 +5,21 @@ Every message names the argument, the value and what to do instead.
 
 import math
 import numbers
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
+
+MOST = 2**31 - 1  # rows, columns and entries of a sparse matrix are counted in 32 bits
+LARGEST = 1e100  # its square is a number, too
 
 
-def count(name: str, value: Any, *, least: int = 1) -> int:
-    """Return ``value`` as an int, or refuse what is not a whole number >= least."""
+def count(name: str, value: Any, *, least: int = 1, most: int = MOST) -> int:
+    """Return ``value`` as an int, or refuse what is no whole number in the range."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole:
         raise TypeError(
@@ -22,7 +28,26 @@ def count(name: str, value: Any, *, least: int = 1) -> int:
         )
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, got {value}")
     return int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return ``value`` as a bool, or refuse what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def instance(name: str, value: Any, kind: type | tuple[type, ...], advice: str) -> None:
+    """Refuse what is not of a kind."""
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise TypeError(
+            f"{name} must be a {' or '.join(k.__name__ for k in kinds)}, got "
+            f"{value!r:.80} of type {type(value).__name__}; {advice}"
+        )
 
 
 def real(
@@ -35,13 +60,19 @@ def real(
         raise TypeError(
             f"{name} must be a number, got {value!r} of type {type(value).__name__}"
         )
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
-    if value < least:
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number with hundreds of digits
+        number = math.inf
+    if not abs(number) <= LARGEST:  # NaN is not, either
+        raise ValueError(
+            f"{name} must be finite, at most {LARGEST:g} in size, got {number}"
+        )
+    if number < least:
         raise ValueError(f"{name} must be at least {least:g}, got {value}")
-    if value <= above:
+    if number <= above:
         raise ValueError(f"{name} must be greater than {above:g}, got {value}")
-    return float(value)
+    return number
 
 
 def vector(name: str, values: Any) -> Tensor:
@@ -49,7 +80,10 @@ def vector(name: str, values: Any) -> Tensor:
     if isinstance(values, Tensor):
         tensor = values.detach().clone()
     else:
-        array = np.asarray(values)
+        try:
+            array = np.asarray(values)
+        except ValueError as error:  # lists of several lengths
+            raise ValueError(f"{name} must be 1-D, got {values!r:.80}") from error
         if array.dtype.kind not in "iuf" or isinstance(values, np.ma.MaskedArray):
             raise TypeError(
                 f"{name} must hold numbers, got dtype {array.dtype}; "
@@ -72,7 +106,13 @@ def vector(name: str, values: Any) -> Tensor:
     return tensor
 
 
-def ids(name: str, values: Any, size: int, size_name: str) -> Tensor:
+def ids(
+    name: str,
+    values: Any,
+    size: int,
+    size_name: str,
+    advice: str = "raise {}, or number the ids with Ratings.from_frame",
+) -> Tensor:
     """Return ``values`` as int64 ids, all of them in ``range(size)``."""
     tensor = vector(name, values)
     if tensor.is_floating_point():
@@ -81,15 +121,14 @@ def ids(name: str, values: Any, size: int, size_name: str) -> Tensor:
             at = int(broken.nonzero()[0])
             raise ValueError(
                 f"{name} must hold whole numbers, got {tensor[at].item()} at "
-                f"position {at}; Ratings.from_frame numbers ids of any kind"
+                f"position {at}; {advice.format(size_name)}"
             )
     outside = (tensor < 0) | (tensor >= size)
     if outside.any():
         at = int(outside.nonzero()[0])
         raise ValueError(
             f"{name} must lie between 0 and {size_name} - 1 = {size - 1}, got "
-            f"{tensor[at].item()} at position {at}; raise {size_name}, or number "
-            "the ids with Ratings.from_frame"
+            f"{tensor[at].item()} at position {at}; {advice.format(size_name)}"
         )
     return tensor.to(torch.int64)
 
@@ -102,3 +141,80 @@ def generator(name: str, value: Any) -> torch.Generator:
             "for example mflib.seeded(0)"
         )
     return value
+
+
+def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:
+    """Refuse what are not ids of users and items of a model, one pair per entry."""
+    for name, value, size in (("users", users, n_users), ("items", items, n_items)):
+        if not isinstance(value, Tensor) or value.dtype not in (
+            torch.int32,
+            torch.int64,
+        ):
+            kind = getattr(value, "dtype", type(value).__name__)
+            raise TypeError(
+                f"{name} must be a tensor of ids, got {value!r:.80} of {kind}; "
+                "use torch.tensor(ids) with whole numbers"
+            )
+        outside = (value < 0) | (value >= size)
+        if outside.any():
+            raise ValueError(
+                f"{name} must lie between 0 and {size - 1}, got "
+                f"{value[outside][0].item()}; the model has {size} {name}, leave "
+                "out the others"
+            )
+    if users.shape != items.shape:
+        raise ValueError(
+            "users and items must have the same shape, got "
+            f"{tuple(users.shape)} and {tuple(items.shape)}; give one pair per rating"
+        )
+
+
+def tensor(
+    name: str,
+    value: Any,
+    *,
+    shape: tuple[int, ...] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Return ``value``, or refuse what is no tensor of finite real numbers."""
+    instance(name, value, Tensor, "use torch.tensor")
+    if value.is_complex() or value.dtype == torch.bool or value.layout != torch.strided:
+        raise TypeError(
+            f"{name} must hold real numbers, got {value.layout} of {value.dtype}; "
+            "use a dense tensor of floats"
+        )
+    if shape is not None and value.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(f"{name} must have dtype {dtype}, got {value.dtype}")
+    return finite(name, value)
+
+
+def finite(
+    names: str, result: Tensor, advice: str = "leave such entries out, or scale down"
+) -> Tensor:
+    """Return a result, or say whose fault it is that it is infinite or NaN."""
+    broken = ~torch.isfinite(result.detach())
+    if broken.any():
+        got = result.detach()[broken].flatten()[0].item()
+        raise ValueError(f"{names} must give finite numbers, got {got}; {advice}")
+    return result
+
+
+@contextmanager
+def within_bounds(names: str) -> Iterator[None]:
+    """Say whose fault it is that torch runs out of memory or of finite numbers."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if isinstance(error, LinAlgError):
+            limit = "the range of numbers"
+        elif "alloc" in text or "Storage size" in text:
+            limit = "memory"
+        else:
+            raise
+        raise ValueError(
+            f"{names} must be small enough for {limit}, got {text.splitlines()[0]!r} "
+            "from torch; choose smaller ones"
+        ) from error

@@ -89,13 +89,16 @@ def als(
     """
     lam = _checks.real("lam", lam, least=0.0)
     sweeps = _checks.count("sweeps", sweeps, least=0)
+    count_weighted = _checks.flag("count_weighted", count_weighted)
+    progress = _checks.flag("progress", progress)
+    measured = measured_parts(train, validation, test)
     n, m = train.n_users, train.n_items
     model = MF(
         n, m, rank, biases=biases, mean=mean, init_std=init_std, generator=generator
     )
     parts = {
         name: Data(part, rank, biases, float(model.mean), dtype)
-        for name, part in measured_parts(train, validation, test).items()
+        for name, part in measured.items()
     }
     data = parts["train"]
     model.to(data.dtype)
@@ -106,6 +109,8 @@ def als(
 
     a_users, a_items = penalty(data.by_user), penalty(data.by_item)
 
+    sizes = f"{rank=}, {lam=}, {mean=}, {init_std=} and the ratings"
+
     def record(users: Tensor, items: Tensor) -> dict[str, float]:
         squares = {
             name: part.errors(users, items).square_().sum(dtype=torch.float64)
@@ -113,9 +118,10 @@ def als(
         }
         penalties = a_users @ users.square().sum(1) + a_items @ items.square().sum(1)
         errors = {k: float((s / len(parts[k])).sqrt()) for k, s in squares.items()}
-        return {"objective": float(squares["train"] + penalties), **errors}
+        J = _checks.finite(sizes, squares["train"] + penalties)
+        return {"objective": float(J), **errors}
 
-    with torch.no_grad():
+    with torch.no_grad(), _checks.within_bounds(sizes):
         users = torch.cat(
             [e.weight for e in (model.U, model.user_bias) if e is not None], dim=1
         )
@@ -154,11 +160,12 @@ class Data:
         mean: float = 0.0,
         dtype: torch.dtype | None = None,
     ) -> None:
-        values = (ratings.values - mean).to(dtype or ratings.values.dtype)
-        if values.dtype not in (torch.float32, torch.float64):
+        dtype = ratings.values.dtype if dtype is None else dtype
+        if dtype not in (torch.float32, torch.float64):
             raise ValueError(
-                f"dtype must be torch.float32 or torch.float64, got {values.dtype}"
+                f"dtype must be torch.float32 or torch.float64, got {dtype!r}"
             )
+        values = (ratings.values - mean).to(dtype)
         self.rank, self.biases, self.dtype = rank, biases, values.dtype
         self.by_user, self.by_item = both_sides(ratings, values)
 

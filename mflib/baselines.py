@@ -39,6 +39,7 @@ def bias_baseline(train: Ratings, *, lam: float = 0.0, sweeps: int = 50) -> MF:
     """
     lam = _checks.real("lam", lam, least=0.0)
     sweeps = _checks.count("sweeps", sweeps)
+    _checks.instance("train", train, Ratings, "make them with Ratings(…)")
     mean = float(train.values.mean())
     b, c = torch.zeros(train.n_users), torch.zeros(train.n_items)
 

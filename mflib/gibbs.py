@@ -42,7 +42,7 @@ class Prior:
 
     def __post_init__(self) -> None:
         for name in ("noise", "factors", "biases"):
-            _checks.real(name, getattr(self, name), above=0.0)
+            _checks.real(name, getattr(self, name), above=1 / _checks.LARGEST)
         _checks.count("dof", self.dof)
 
 
@@ -156,14 +156,17 @@ def gibbs(
     samples = _checks.count("samples", samples)
     burn_in = _checks.count("burn_in", burn_in, least=0)
     thin = _checks.count("thin", thin)
+    biases = _checks.flag("biases", biases)
+    progress = _checks.flag("progress", progress)
     _checks.generator("generator", generator)
+    measured = measured_parts(train, validation, test)
     center = _checks.real("mean", train.values.mean() if mean is None else mean)
     if prior is None:
         spread = max(float((train.values - center).square().mean().sqrt()), 1e-3)
         prior = Prior(noise=spread, factors=(spread**2 / rank) ** 0.25, biases=spread)
+    _checks.instance("prior", prior, Prior, "for example Prior(1.0, 1.0, 1.0)")
     parts = {
-        name: Data(part, rank, biases, center, dtype)
-        for name, part in measured_parts(train, validation, test).items()
+        name: Data(part, rank, biases, center, dtype) for name, part in measured.items()
     }
     data = parts["train"]
     scale = prior_scale(prior, data)
@@ -211,6 +214,9 @@ def gibbs_sweep(
     state: State, data: Data, prior: Prior, generator: torch.Generator
 ) -> State:
     """Draw all unknowns once, each given all others."""
+    _checks.instance("state", state, State, "its first one is a draw from the prior")
+    _checks.instance("data", data, Data, "make it with mflib.als.Data(ratings, rank)")
+    _checks.instance("prior", prior, Prior, "for example Prior(1.0, 1.0, 1.0)")
     users, items, alpha = state.users, state.items, state.noise_precision
     scale = prior_scale(prior, data)
 
@@ -253,18 +259,39 @@ def draw_rows(
     -------
     Tensor, shape (n_rows, p)
     """
+    _checks.instance("rows", rows, Rows, "they hold a side's coordinates")
+    _checks.instance("ratings", ratings, SparseRows, "as for mflib.als.ridge_rows")
+    _checks.generator("generator", generator)
+    dtype, (n, m), p = ratings.values.dtype, ratings.shape, len(rows.mean)
+    for name, value, shape in (
+        ("rows.values", rows.values, (n, p)),
+        ("rows.mean", rows.mean, (p,)),
+        ("rows.precision", rows.precision, (p,)),
+        ("targets", targets, (len(ratings.values),)),
+        ("features", features, (m, p)),
+        ("noise_precision", noise_precision, ()),
+    ):
+        _checks.tensor(name, value, shape=shape, dtype=dtype)
+    for name, value in (
+        ("rows.precision", rows.precision),
+        ("noise_precision", noise_precision),
+    ):
+        if not (value > 0).all():
+            raise ValueError(f"{name} must be greater than 0, got {value}")
     noise = normal(rows.values.shape, generator, targets.dtype)
     drawn = rows.mean + noise / rows.precision.sqrt()  # rows without ratings
     moments = noise_precision * (ratings.matrix(targets) @ features)
     moments += rows.precision * rows.mean
-    for ids, gram in ratings.grams(features):
-        precision = noise_precision * gram + torch.diag(rows.precision)
-        factor = torch.linalg.cholesky(precision)
-        # P = L L^T: L^-T times standard normal noise has covariance P^-1.
-        half = solve_triangular(factor, moments[ids, :, None], upper=False)
-        half += noise[ids, :, None]
-        drawn[ids] = solve_triangular(factor.mT, half, upper=True).squeeze(-1)
-    return drawn
+    names = "targets, features, noise_precision and rows"
+    with _checks.within_bounds(names):
+        for ids, gram in ratings.grams(features):
+            precision = noise_precision * gram + torch.diag(rows.precision)
+            factor = torch.linalg.cholesky(precision)
+            # P = L L^T: L^-T times standard normal noise has covariance P^-1.
+            half = solve_triangular(factor, moments[ids, :, None], upper=False)
+            half += noise[ids, :, None]
+            drawn[ids] = solve_triangular(factor.mT, half, upper=True).squeeze(-1)
+    return _checks.finite(names, drawn)
 
 
 def draw_scales(

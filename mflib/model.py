@@ -13,6 +13,8 @@ from mflib.ratings import Ratings
 Predictor = Callable[[Tensor, Tensor], Tensor]
 """Anything called with ids of users and items that returns their predicted ratings."""
 
+RATINGS = "make them with Ratings(…) or Ratings.from_frame"
+
 
 class MF(nn.Module):
     """Predict r_ij as mean + u_i . v_j (+ b_i + c_j).
@@ -69,22 +71,34 @@ class MF(nn.Module):
         n_users = _checks.count("n_users", n_users)
         n_items = _checks.count("n_items", n_items)
         rank = _checks.count("rank", rank)
+        biases = _checks.flag("biases", biases)
         init_std = _checks.real("init_std", init_std, least=0.0)
         if generator is not None:
             _checks.generator("generator", generator)
         self.register_buffer("mean", torch.tensor(_checks.real("mean", mean)))
-        self.U = nn.Embedding(n_users, rank)
-        self.V = nn.Embedding(n_items, rank)
-        self.user_bias = nn.Embedding(n_users, 1) if biases else None
-        self.item_bias = nn.Embedding(n_items, 1) if biases else None
-        nn.init.normal_(self.U.weight, std=init_std, generator=generator)
-        nn.init.normal_(self.V.weight, std=init_std, generator=generator)
-        for bias in (self.user_bias, self.item_bias):
-            if bias is not None:
-                nn.init.zeros_(bias.weight)
+        with _checks.within_bounds(f"{n_users=}, {n_items=} and {rank=}"):
+            self.U, self.V = zeros(n_users, rank), zeros(n_items, rank)
+            self.user_bias = zeros(n_users, 1) if biases else None
+            self.item_bias = zeros(n_items, 1) if biases else None
+        if init_std > 0:
+            nn.init.normal_(self.U.weight, std=init_std, generator=generator)
+            nn.init.normal_(self.V.weight, std=init_std, generator=generator)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the predicted rating of each (user, item) pair, shape (n,)."""
+        if getattr(users, "shape", None) != getattr(items, "shape", None):
+            self._check(users, items)
+        try:
+            return self._predict(users, items)
+        except (IndexError, RuntimeError, TypeError):  # cheaper than to look first
+            self._check(users, items)
+            raise
+
+    def _check(self, users: Tensor, items: Tensor) -> None:
+        sizes = self.U.num_embeddings, self.V.num_embeddings
+        _checks.pairs(users, items, *sizes)
+
+    def _predict(self, users: Tensor, items: Tensor) -> Tensor:
         prediction: Tensor = self.mean + (self.U(users) * self.V(items)).sum(-1)
         if self.user_bias is not None and self.item_bias is not None:
             biases = self.user_bias(users) + self.item_bias(items)
@@ -92,8 +106,19 @@ class MF(nn.Module):
         return prediction
 
 
+def zeros(n: int, width: int) -> nn.Embedding:
+    """Return an embedding of zeros; by itself it would draw from the global source."""
+    return nn.Embedding(n, width, _weight=torch.zeros(n, width))
+
+
 def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
-    """Refuse ratings whose matrix is not the size of an MF model's."""
+    """Refuse what are no ratings, or whose matrix is not the size of an MF model's."""
+    _checks.instance(name, ratings, Ratings, RATINGS)
+    if not callable(model):
+        raise TypeError(
+            "model must be callable with ids of users and items, got "
+            f"{model!r:.80}; for example an MF"
+        )
     if isinstance(model, MF):
         sizes = (model.U.num_embeddings, model.V.num_embeddings)
         if sizes != (ratings.n_users, ratings.n_items):
@@ -159,6 +184,8 @@ def objective(
     25.0
     """
     lam = _checks.real("lam", lam, least=0.0)
+    count_weighted = _checks.flag("count_weighted", count_weighted)
+    _checks.instance("model", model, MF, "its U and V are what J penalises")
     check_sizes(model, ratings, "ratings")
     errors = ratings.values - predict(model, ratings)
     total: Tensor = errors.square().sum()
@@ -172,16 +199,19 @@ def objective(
             if embedding is not None:
                 squares = embedding.weight.square().sum(-1)
                 total = total + lam / 2 * (weights * squares).sum()
-    return total
+    return _checks.finite("model, ratings and lam", total)
 
 
-def _errors(
+def errors(
     model: Predictor, ratings: Ratings, clip: tuple[float, float] | None
 ) -> Tensor:
+    """Return predictions less ratings, whether finite or not."""
     check_sizes(model, ratings, "ratings")
     with torch.no_grad():
         predictions = predict(model, ratings)
         if clip is not None:
+            if not isinstance(clip, tuple | list) or len(clip) != 2:
+                raise TypeError(f"clip must be (low, high), got {clip!r:.80}")
             low, high = (_checks.real("clip", bound) for bound in clip)
             if low >= high:
                 raise ValueError(f"clip must be (low, high), got {clip}")
@@ -208,14 +238,16 @@ def rmse(
     float
         In the ratings' unit.
     """
-    return float(_errors(model, ratings, clip).square().mean().sqrt())
+    error = errors(model, ratings, clip).square().mean().sqrt()
+    return float(_checks.finite("predictions of model", error))
 
 
 def mae(
     model: Predictor, ratings: Ratings, *, clip: tuple[float, float] | None = None
 ) -> float:
     """Mean absolute error of a model's predictions; parameters as for :func:`rmse`."""
-    return float(_errors(model, ratings, clip).abs().mean())
+    error = errors(model, ratings, clip).abs().mean()
+    return float(_checks.finite("predictions of model", error))
 
 
 def measured_parts(
@@ -223,8 +255,10 @@ def measured_parts(
 ) -> dict[str, Ratings]:
     """Return the parts that were given, by name, all of the training part's size."""
     parts = {"train": train, "validation": validation, "test": test}
+    _checks.instance("train", train, Ratings, RATINGS)
     given = {name: part for name, part in parts.items() if part is not None}
     for name, part in given.items():
+        _checks.instance(name, part, Ratings, RATINGS)
         if (part.n_users, part.n_items) != (train.n_users, train.n_items):
             raise ValueError(
                 f"{name} has {part.n_users} users and {part.n_items} items, but train "

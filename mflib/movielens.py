@@ -7,6 +7,7 @@ import os
 import re
 import zipfile
 from array import array
+from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +18,7 @@ import pooch
 import torch
 from torch import Tensor
 
+from mflib import _checks
 from mflib.ratings import Ratings
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens/"
@@ -138,6 +140,7 @@ def fetch_movielens(
             f"name={name!r} is neither a data set nor an existing file; use one of "
             f"{', '.join(map(repr, EDITIONS))}, or the path of a CSV file"
         )
+    _checks.instance("columns", columns, Sequence, f"for example {COLUMNS}")
     ratings = _read_own_csv(Path(name), columns)
     labels = pd.Series(ratings.item_labels)
     return ratings, pd.DataFrame({"movieId": labels, "title": labels.astype(str)})

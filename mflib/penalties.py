@@ -67,18 +67,26 @@ def soft_threshold(values: Tensor, threshold: float) -> Tensor:
     tensor([-1.,  0.,  2.])
     """
     threshold = _checks.real("threshold", threshold, least=0.0)
+    values = _checks.tensor("values", values)
     return values.sign() * (values.abs() - threshold).clamp(min=0)
 
 
 def _tensors(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    single = isinstance(parameters, Tensor)
+    if not single and not isinstance(parameters, Iterable):
+        raise TypeError(
+            f"parameters must be a tensor, or several, got {parameters!r:.80}; for "
+            "example model.parameters()"
+        )
+    tensors = [parameters] if single else list(parameters)
     if not tensors:
         raise ValueError(
             "parameters is empty: pass at least one tensor (a generator such as "
             "model.parameters() can be read only once)"
         )
-    return tensors
+    return [_checks.tensor("parameters", tensor) for tensor in tensors]
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(parts)).sum()
+    total = torch.stack(list(parts)).sum()
+    return _checks.finite("parameters", total)

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
+from mflib import _checks
 from mflib.ratings import Ratings
 
 # Colours of Okabe & Ito (Wong 2011, doi:10.1038/nmeth.1618) and of Paul Tol, told apart
@@ -82,11 +84,12 @@ def plot_errors(
     -------
     matplotlib.axes.Axes
     """
-    if ax is None:
-        ax = plt.figure().add_subplot()
+    curves = _curves(errors)
+    if noise_floor is not None:
+        noise_floor = _checks.real("noise_floor", noise_floor)
+    ax = _axes(ax)
     x = errors.index.to_numpy()
-    for name in errors.columns:
-        y = errors[name].to_numpy()
+    for name, y in curves.items():
         line = LINES.get(name, {})
         ax.plot(x, y, label=name, **line)
         if name in ("validation", "test"):
@@ -113,8 +116,8 @@ def plot_observed(ratings: Ratings, *, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         Users downwards, items to the right.
     """
-    if ax is None:
-        ax = plt.figure().add_subplot()
+    _checks.instance("ratings", ratings, Ratings, "make them with Ratings(…)")
+    ax = _axes(ax)
     dot = 1000 / max(ratings.n_users, ratings.n_items)  # smaller in a larger matrix
     ax.scatter(
         ratings.items, ratings.users, s=dot, color=PALETTE[0], marker="s", linewidths=0
@@ -127,3 +130,36 @@ def plot_observed(ratings: Ratings, *, ax: Axes | None = None) -> Axes:
     )
     ax.grid(False)
     return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is None:
+        return plt.figure().add_subplot()
+    _checks.instance("ax", ax, Axes, "for example plt.figure().add_subplot()")
+    return ax
+
+
+def _curves(errors: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return the columns by name; NaN, which leaves a gap, is allowed, infinity not."""
+    _checks.instance("errors", errors, pd.DataFrame, "as mflib.fit returns")
+    if errors.empty or not errors.columns.is_unique:
+        raise ValueError(
+            "errors must have rows, and columns with different names, got shape "
+            f"{errors.shape} and names {errors.columns.tolist()}; give one per line"
+        )
+    curves = {}
+    for name in errors.columns:
+        try:
+            curves[name] = errors[name].to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"errors[{name!r}] must hold numbers, got dtype "
+                f"{errors[name].dtype}; drop that column"
+            ) from error
+        y = curves[name]
+        if np.isinf(y).any() or np.isnan(y).all():
+            raise ValueError(
+                f"errors[{name!r}] must be finite, with NaN for gaps alone, got "
+                f"{y[~np.isfinite(y)][0]}; drop it"
+            )
+    return curves

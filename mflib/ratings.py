@@ -67,10 +67,6 @@ class Ratings:
         values = _checks.vector("values", self.values)
         if not (isinstance(self.values, Tensor) and values.is_floating_point()):
             values = values.to(torch.get_default_dtype())
-        if n_users * n_items > torch.iinfo(torch.int64).max:
-            raise ValueError(
-                f"n_users * n_items must be below 2^63, got {n_users} * {n_items}"
-            )
         if not len(users) == len(items) == len(values):
             raise ValueError(
                 "users, items and values must have the same length, got "
@@ -84,6 +80,12 @@ class Ratings:
             raise ValueError(
                 f"values must be finite, got {values[at].item()} at position {at}; "
                 "leave unknown ratings out instead of marking them"
+            )
+        if not torch.isfinite(values.square().sum()):
+            raise ValueError(
+                "values must have squares whose sum is finite, got "
+                f"{values.abs().max().item():g} in {values.dtype}; give them in a "
+                "larger unit"
             )
         cells = users * n_items + items
         if not (cells[1:] > cells[:-1]).all():  # sorted ones cannot hold a pair twice
@@ -101,8 +103,15 @@ class Ratings:
         checked |= {"n_users": n_users, "n_items": n_items}
         for name, size in (("user_labels", n_users), ("item_labels", n_items)):
             if getattr(self, name) is not None:
-                labels = checked[name] = pd.Index(getattr(self, name))
-                if len(labels) != size or not labels.is_unique:
+                try:
+                    labels = checked[name] = pd.Index(getattr(self, name))
+                    unique = labels.is_unique
+                except TypeError as error:  # a number; lists
+                    raise TypeError(
+                        f"{name} must be a pandas.Index, got "
+                        f"{getattr(self, name)!r:.80} ({error})"
+                    ) from error
+                if len(labels) != size or not unique:
                     raise ValueError(
                         f"{name} must have {size} different entries, one per id, "
                         f"got {len(labels)}, {labels.nunique()} of them different"
@@ -221,8 +230,9 @@ class Ratings:
 
     def dense(self) -> tuple[Tensor, Tensor]:
         """Return R (0 where unobserved) and the mask I, both of shape (N, M)."""
-        matrix = self.values.new_zeros(self.n_users, self.n_items)
-        mask = torch.zeros_like(matrix)
+        with _checks.within_bounds(f"n_users={self.n_users} * n_items={self.n_items}"):
+            matrix = self.values.new_zeros(self.n_users, self.n_items)
+            mask = torch.zeros_like(matrix)
         matrix[self.users, self.items] = self.values
         mask[self.users, self.items] = 1.0
         return matrix, mask
@@ -232,6 +242,18 @@ class Ratings:
 
         The matrix keeps its size and labels, so ids mean the same in every subset.
         """
+        n = len(self)
+        if isinstance(chosen, Tensor) and chosen.dtype == torch.bool:
+            if chosen.shape != (n,):
+                raise ValueError(
+                    f"chosen must be a mask of shape ({n},), one entry per rating, "
+                    f"got shape {tuple(chosen.shape)}"
+                )
+        else:
+            advice = "give positions, or a mask of one bool per rating"
+            chosen = _checks.ids("chosen", chosen, n, f"{n} ratings", advice)
+        if not chosen.any() and (chosen.dtype == torch.bool or not len(chosen)):
+            raise ValueError("chosen must select at least one rating, got none")
         return Ratings(
             self.users[chosen],
             self.items[chosen],

@@ -88,8 +88,17 @@ def slider_figure(
         )
     heights = _numbers("errors", errors, (len(values), max(errors.shape[1], 1)))
     across = _rising("x", x)
-    if not fits:
-        raise ValueError('fits must hold a curve, got none; pass {"fit": array}')
+    if not isinstance(fits, Mapping) or not fits:
+        raise ValueError(
+            f'fits must hold a curve, got {fits!r:.80}; pass {{"fit": array}}'
+        )
+    for name, text in (
+        ("description", description),
+        ("xlabel", xlabel),
+        ("ylabel", ylabel),
+        ("ylabel_errors", ylabel_errors),
+    ):
+        _checks.instance(name, text, str, "say it in words")
     curves = {
         name: _numbers(f"fits[{name!r}]", rows, (len(values), len(across)))
         for name, rows in fits.items()
@@ -97,7 +106,9 @@ def slider_figure(
     true = None if truth is None else _numbers("truth", truth, across.shape)
     dots_x = dots_y = np.empty(0)
     if points is not None:
-        dots_x = _numbers("points[0]", points[0], (len(np.asarray(points[0])),))
+        if not isinstance(points, tuple | list) or len(points) != 2:
+            raise ValueError(f"points must be a pair (x, y), got {points!r:.80}")
+        dots_x = _numbers("points[0]", points[0])
         dots_y = _numbers("points[1]", points[1], dots_x.shape)
     if _checks.count("start", start, least=0) >= len(values):
         raise ValueError(
@@ -184,8 +195,16 @@ def slider_figure(
     return HTML(re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template))
 
 
-def _numbers(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:
-    array = np.asarray(values, dtype=float)
+def _numbers(
+    name: str, values: ArrayLike, shape: tuple[int, ...] | None = None
+) -> Array:
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} must hold numbers, got {values!r:.80}; give an array of them"
+        ) from error
+    shape = (array.size,) if shape is None else shape
     if array.shape != shape:
         raise ValueError(
             f"{name} must have shape {shape}, got {array.shape}; give it one row per "
@@ -198,7 +217,7 @@ def _numbers(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 
 def _rising(name: str, values: ArrayLike) -> Array:
-    array = _numbers(name, values, (len(np.asarray(values)),))
+    array = _numbers(name, values)
     if len(array) < 2:
         raise ValueError(f"{name} must hold at least 2 values, got {len(array)}")
     if (falls := np.diff(array) <= 0).any():

@@ -22,7 +22,13 @@ def show_source(thing: type | Callable[..., Any]) -> Markdown:
     IPython.display.Markdown
         A highlighted code block on the site and in JupyterLab.
     """
-    source = textwrap.dedent(inspect.getsource(thing))
+    try:
+        source = textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError) as error:
+        raise TypeError(
+            f"thing must be a function or class written in Python, got {thing!r:.80}; "
+            "for example mflib.fit"
+        ) from error
     docstring: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):

@@ -14,7 +14,9 @@ from mflib.ratings import Ratings
 
 def seeded(seed: int) -> torch.Generator:
     """Return a source of random numbers in the state that ``seed`` stands for."""
-    return torch.Generator().manual_seed(_checks.count("seed", seed, least=0))
+    return torch.Generator().manual_seed(
+        _checks.count("seed", seed, least=0, most=2**64 - 1)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,7 @@ class Truth:
 
     def __call__(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the noise-free rating of each (user, item) pair."""
+        _checks.pairs(users, items, len(self.U), len(self.V))
         biases = self.b[users] + self.c[items]
         return self.mean + biases + (self.U[users] * self.V[items]).sum(-1)
 
@@ -104,6 +107,11 @@ def make_low_rank_ratings(
     bias_tau = _checks.real("bias_tau", bias_tau, least=0.0)
     _checks.generator("generator", generator)
     n_cells = n_users * n_items
+    if n_cells > _checks.MOST:
+        raise ValueError(
+            f"n_users * n_items must be at most {_checks.MOST}, one random number per "
+            f"cell, got {n_users} * {n_items}; choose smaller ones"
+        )
     n = round(density * n_cells)
     if not (density <= 1.0 and n >= 1):
         raise ValueError(
@@ -134,7 +142,7 @@ def make_low_rank_ratings(
     cells = gumbel.topk(n).indices.sort().values
     users, items = cells // n_items, cells % n_items
     noise = sigma * torch.randn(n, generator=generator)
-    ratings = Ratings(
-        users, items, truth(users, items) + noise, n_users=n_users, n_items=n_items
-    )
+    values = truth(users, items) + noise
+    _checks.finite(f"{mean=}, {tau=}, {sigma=} and {bias_tau=}", values.square().sum())
+    ratings = Ratings(users, items, values, n_users=n_users, n_items=n_items)
     return ratings, truth

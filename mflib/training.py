@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import check_shape, check_sizes, measured_parts, rmse
+from mflib.model import check_shape, check_sizes, measured_parts
+from mflib.model import errors as errors_of
 from mflib.ratings import Ratings
 from mflib.sparse import full_batch
 
@@ -21,8 +22,11 @@ class DivergenceError(ValueError):
     """The loss became infinite or NaN; ``history`` holds the epochs before that."""
 
     def __init__(self, message: str, history: pd.DataFrame) -> None:
-        super().__init__(message)
+        super().__init__(message, history)  # both, so that it can be pickled
         self.history = history
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def fit(
@@ -93,12 +97,21 @@ def fit(
     True
     """
     epochs = _checks.count("epochs", epochs, least=0)
+    progress = _checks.flag("progress", progress)
+    if generator is not None:
+        _checks.generator("generator", generator)
+    _checks.instance("model", model, nn.Module, "for example an MF")
+    parts = measured_parts(train, validation, test)
     n = len(train)
     if batch_size is None:
         batch_size = n
     batch_size = min(_checks.count("batch_size", batch_size), n)
     criterion = nn.MSELoss() if criterion is None else criterion
-    parts = measured_parts(train, validation, test)
+    if not callable(criterion):
+        raise TypeError(
+            f"criterion must be callable, got {criterion!r:.80}; for example "
+            "nn.MSELoss()"
+        )
     check_sizes(model, train, "train")
     if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(
         optimizer, torch.optim.LBFGS
@@ -124,10 +137,11 @@ def fit(
         measured = {}
         if fast is not None:
             ahead = fast()
-            squares = (ahead.detach() - train.values).square()
-            measured["train"] = float(squares.mean().sqrt())
-        rest = {name: part for name, part in parts.items() if name not in measured}
-        return measured | {name: rmse(model, part) for name, part in rest.items()}
+            measured["train"] = ahead.detach() - train.values
+        for name, part in parts.items():
+            if name not in measured:
+                measured[name] = errors_of(model, part, None)
+        return {k: float(e.square().mean().sqrt()) for k, e in measured.items()}
 
     def check_finite(value: float, epoch: int) -> None:
         if not math.isfinite(value):
@@ -142,6 +156,11 @@ def fit(
         return pd.DataFrame(errors, columns=list(parts)).rename_axis("epoch")
 
     errors = [record()]
+    if not math.isfinite(sum(errors[0].values())):
+        raise ValueError(
+            f"model must have finite errors before training, got {errors[0]}; "
+            "give it finite parameters"
+        )
     kept = copy.deepcopy(model.state_dict())
     try:
         for epoch in tqdm(range(1, epochs + 1), disable=not progress):
@@ -157,13 +176,17 @@ def fit(
                     predictions = model(train.users[batch], train.items[batch])
                 check_shape(predictions, train.values[batch])
                 loss = criterion(predictions, train.values[batch])
-                if loss.ndim != 0:
+                if not isinstance(loss, Tensor) or loss.ndim != 0:
                     raise ValueError(
-                        f"criterion must return a scalar, got shape "
-                        f"{tuple(loss.shape)}; for example "
-                        'nn.MSELoss(reduction="mean")'
+                        f"criterion must return a scalar tensor, got {loss!r:.80}; "
+                        'for example nn.MSELoss(reduction="mean")'
                     )
                 check_finite(loss.item(), epoch)
+                if not loss.requires_grad:
+                    raise ValueError(
+                        f"criterion must depend on the predictions, got {loss}, "
+                        "which no parameter changes; for example nn.MSELoss()"
+                    )
                 loss.backward()
                 optimizer.step()
             latest = record()

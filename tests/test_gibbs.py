@@ -299,7 +299,7 @@ def test_refuses_bad_arguments(change, error):
 
 
 def test_prior_and_level_are_checked(fitted):
-    with pytest.raises(ValueError, match="noise must be greater than 0"):
+    with pytest.raises(ValueError, match="noise must be greater than 1e-100"):
         Prior(noise=0.0, factors=1.0, biases=1.0)
     with pytest.raises(ValueError, match="dof"):
         Prior(noise=1.0, factors=1.0, biases=1.0, dof=0)

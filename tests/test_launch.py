@@ -220,6 +220,9 @@ def test_a_job_is_limited(name: str) -> None:
             assert step["with"]["persist-credentials"] is False
         if step.get("uses", "").startswith("actions/setup-python@"):
             version = step["with"]["python-version"]
+            if version == "${{ matrix.python }}":
+                version = job["strategy"]["matrix"]["python"][0]
+                assert job["env"]["PYTHON"] == "python${{ matrix.python }}"
             assert version == lowest_python() or name == "weekly.yml: newest"
         if step.get("run", "").startswith("make "):
             known = re.findall(r"^([\w-]+):", text("Makefile"), re.MULTILINE)

@@ -7,7 +7,7 @@ def test_shows_the_code_without_the_docstring():
     text = show_source(rmse).data
     assert text.startswith("```python\ndef rmse(\n")
     assert text.endswith("\n```")
-    assert "_errors(model, ratings, clip)" in text
+    assert "errors(model, ratings, clip)" in text
     assert "Root of the mean" not in text
 
 

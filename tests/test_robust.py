@@ -1,0 +1,106 @@
+"""``tools/robust.py``: each setting arrives in the kernels, and what fails is told."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from tools import robust
+
+
+def write_notebook(path: Path, source: str, printed: str) -> Path:
+    output = new_output("stream", name="stdout", text=f"{printed}\n")
+    cell = new_code_cell(source, execution_count=1, outputs=[output])
+    kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook = new_notebook(cells=[cell], metadata={"kernelspec": kernelspec})
+    nbformat.write(notebook, path)
+    return path
+
+
+CASES = [
+    ("threads-1-avx2", "import torch\nprint(torch.get_num_threads())", "1"),
+    ("threads-2-default", "import torch\nprint(torch.get_num_threads())", "2"),
+    (
+        "threads-1-default",
+        "import torch\nprint(torch.backends.cpu.get_cpu_capability())",
+        "DEFAULT",
+    ),
+    ("elsewhere", "import time\ntime.tzset()\nprint(time.tzname[0])", "NZST"),
+    (
+        "elsewhere",
+        "import locale\nprint(locale.setlocale(locale.LC_ALL, ''))",
+        robust.foreign_locale(),
+    ),
+]
+
+
+@pytest.mark.parametrize(("setting", "source", "printed"), CASES)
+def test_a_setting_arrives_in_the_kernel(
+    tmp_path: Path, setting: str, source: str, printed: str
+) -> None:
+    path = write_notebook(tmp_path / "a.ipynb", source, printed)
+    well, report = robust.run_once([path], robust.environment(setting), timeout=60)
+    assert well, report
+    assert "1 passed" in report
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Stand in for pytest: note the notebooks of each run; the third run fails."""
+    seen: list[list[str]] = []
+
+    def run_once(notebooks, changed, timeout):
+        seen.append([path.stem for path in notebooks])
+        return len(seen) != 3, f"a report\n== run {len(seen)} =="
+
+    monkeypatch.setattr(robust, "run_once", run_once)
+    return seen
+
+
+def test_the_first_failure_ends_it(runs, capsys) -> None:
+    assert robust.main(["--times", "10", "plain"]) == 1
+    assert len(runs) == 3
+    assert "Run 3 of 10 (plain) failed" in capsys.readouterr().out
+
+
+def test_all_is_well(runs, capsys) -> None:
+    assert robust.main(["--times", "2", "plain"]) == 0
+    assert "2 runs in 0.0 minutes" in capsys.readouterr().out
+    assert runs == [sorted(p.stem for p in robust.CHAPTERS.glob("*.ipynb"))] * 2
+
+
+def test_every_setting_has_its_turn(monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        robust,
+        "run_once",
+        lambda notebooks, changed, timeout: (seen.append(dict(changed)) or True, "."),
+    )
+    assert robust.main([]) == 0
+    pairs = [(c.get("OMP_NUM_THREADS"), c.get("ATEN_CPU_CAPABILITY")) for c in seen]
+    assert {(t, i) for t in "12" for i in ("default", "avx2")} < set(pairs)
+    assert sum("TZ" in c for c in seen) == 1
+    assert len(seen) == 6
+
+
+def test_a_random_order_can_be_had_again(runs, capsys) -> None:
+    stems = sorted(p.stem for p in robust.CHAPTERS.glob("*.ipynb"))
+    seed = next(
+        n
+        for n in range(9)
+        if robust.in_order([Path(s) for s in stems], "shuffled", n)
+        != [Path(s) for s in stems]
+    )
+    for _ in range(2):
+        assert robust.main(["--seed", str(seed), "shuffled"]) == 0
+    assert runs[0] == runs[1] != stems
+    assert sorted(runs[0]) == stems
+    assert f"--seed {seed}: {', '.join(runs[0])}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [["plane"], ["--times", "0"]])
+def test_what_would_run_nothing_is_refused(runs, wrong: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        robust.main(wrong)
+    assert runs == []
