@@ -201,6 +201,9 @@ def use_buttons(page) -> None:
     for key in ("Enter", "Space", "Enter"):
         page.keyboard.press(key)
         themes.append(page.evaluate("document.documentElement.dataset.mode"))
+        page.wait_for_function(
+            "s => document.activeElement.matches(s)", arg=".theme-switch-button"
+        )
     assert sorted(themes) == ["auto", "dark", "light"]
     tab_to(page, ".secondary-toggle")
     use_drawer(page, ".secondary-toggle", "#pst-secondary-sidebar-modal")
