@@ -100,8 +100,8 @@ def vector(name: str, values: Any) -> Tensor:
         tensor = tensor.to(torch.int64)
     if tensor.ndim != 1:
         raise ValueError(
-            f"{name} must be 1-D, got shape {tuple(tensor.shape)}; "
-            "give one entry per rating"
+            f"{name} must be 1-D, got shape {tuple(tensor.shape)} from "
+            f"{values!r:.80}; give one entry per rating"
         )
     return tensor
 
@@ -135,12 +135,9 @@ def ids(
 
 def generator(name: str, value: Any) -> torch.Generator:
     """Return ``value``, or refuse what is not a torch.Generator."""
-    if not isinstance(value, torch.Generator):
-        raise TypeError(
-            f"{name} must be a torch.Generator, got {type(value).__name__}; "
-            "for example mflib.seeded(0)"
-        )
-    return value
+    instance(name, value, torch.Generator, "for example mflib.seeded(0)")
+    generator: torch.Generator = value
+    return generator
 
 
 def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:

@@ -207,8 +207,8 @@ def _numbers(
     shape = (array.size,) if shape is None else shape
     if array.shape != shape:
         raise ValueError(
-            f"{name} must have shape {shape}, got {array.shape}; give it one row per "
-            "row of errors, one entry per place in x"
+            f"{name} must have shape {shape}, got {array.shape} from {values!r:.80}; "
+            "give it one row per row of errors, one entry per place in x"
         )
     if not np.isfinite(array).all():
         bad = array[~np.isfinite(array)][0]
