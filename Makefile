@@ -19,7 +19,7 @@ KATEX := requirements/node_modules/.package-lock.json
 TESTER := .venv/tester.stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test live chapters weights bench lock clean
+.PHONY: help book pdf test live chapters weights bench mutation lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make chapters  run every notebook again and store its outputs"
 	@echo "make weights   print how heavy and how fast the pages of the site are"
 	@echo "make bench     measure mflib against other libraries (half an hour, a quiet machine)"
+	@echo "make mutation  break mflib on purpose, and count what the tests see"
 	@echo "make lock      write requirements/constraints.txt anew from the pins"
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
@@ -53,8 +54,9 @@ test: $(TESTER) $(KATEX)
 	@$(BIN)/ruff format --quiet --check .
 	@echo "3/8 Types: mypy"
 	@$(BIN)/mypy
-	@echo "4/8 Unit, property and gate tests: pytest"
-	@$(BIN)/python -m pytest -q -rs
+	@echo "4/8 Unit, property and gate tests, and the branches of mflib they take: pytest, coverage"
+	@$(BIN)/python -m coverage run -m pytest -q -rs
+	@$(BIN)/python -m coverage report
 	@echo "5/8 Notebooks are canonical, executed and clean"
 	@$(BIN)/python tools/chapters.py --check
 	@echo "6/8 Every cell runs and gives the stored outputs and figures: pytest --nbval"
@@ -83,6 +85,13 @@ bench: $(READER)
 	@echo "Measuring mflib against other libraries: leave the machine alone until it is done"
 	@$(BIN)/python -m bench.run
 
+# The tool and all that the tests need, in an environment of its own.
+mutation: .venv-mutation/stamp
+	@echo "Breaking mflib on purpose, to see the tests fail"
+	@rm -rf mutants
+	@OMP_NUM_THREADS=1 .venv-mutation/bin/mutmut run
+	@.venv-mutation/bin/mutmut results
+
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:
 	@echo "Resolving every package anew, in a new .venv"
@@ -92,7 +101,7 @@ lock:
 	@touch $(READER) $(TESTER)
 
 clean:
-	rm -rf _build .venv requirements/node_modules .*_cache .hypothesis *.egg-info
+	rm -rf _build .venv .venv-mutation mutants requirements/node_modules .*_cache .hypothesis .coverage *.egg-info
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -108,6 +117,13 @@ $(KATEX): requirements/package.json requirements/package-lock.json | $(READER)
 	@echo "Installing KaTeX into requirements/node_modules"
 	@$(BIN)/npm ci --prefix requirements --ignore-scripts --no-audit --no-fund \
 	    --silent --no-update-notifier
+	@touch $@
+
+.venv-mutation/stamp: requirements.txt requirements/test.txt requirements/mutation.txt
+	@echo "Installing what mutation testing needs into .venv-mutation"
+	@$(PYTHON) -m venv --clear .venv-mutation
+	@.venv-mutation/bin/python -m pip --disable-pip-version-check install -qq \
+	    -r requirements/mutation.txt
 	@touch $@
 
 $(TESTER): $(READER) requirements/test.txt requirements/browser.txt

@@ -32,6 +32,16 @@ def test_predicts_mean_plus_biases_plus_product():
     torch.testing.assert_close(model(users, items), torch.stack(by_hand))
 
 
+def test_a_generator_leaves_the_global_source_alone():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    MF(4, 3, rank=2, biases=True, generator=seeded(0))
+    MF(4, 3, rank=2, init_std=0.0)  # nothing to draw
+    assert torch.equal(torch.get_rng_state(), before)
+    MF(4, 3, rank=2)
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
 def test_without_biases_has_only_the_factors():
     model = MF(4, 3, rank=2, init_std=0.5)
     assert [name for name, _ in model.named_parameters()] == ["U.weight", "V.weight"]
