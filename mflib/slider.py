@@ -199,8 +199,10 @@ def _numbers(
     name: str, values: ArrayLike, shape: tuple[int, ...] | None = None
 ) -> Array:
     try:
+        if np.iscomplexobj(np.asarray(values)):
+            raise TypeError("complex numbers have no order")
         array = np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:  # torch's, with a gradient
         raise TypeError(
             f"{name} must hold numbers, got {values!r:.80}; give an array of them"
         ) from error

@@ -50,6 +50,7 @@ def test_without_biases_has_only_the_factors():
 
 def test_starts_at_the_stated_scale_from_the_generator():
     model = MF(500, 300, rank=20, init_std=0.3, generator=seeded(0))
+    # 10,000 and 6,000 draws: 0.05 is 7 and 5.5 standard errors, 4e-8 of seeds fail.
     assert model.U.weight.std().item() == pytest.approx(0.3, rel=0.05)
     assert model.V.weight.std().item() == pytest.approx(0.3, rel=0.05)
     assert torch.equal(
