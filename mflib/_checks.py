@@ -40,12 +40,12 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def instance(name: str, value: Any, kind: type | tuple[type, ...], advice: str) -> None:
+def instance(name: str, value: Any, kind: type, advice: str) -> None:
     """Refuse what is not of a kind."""
     if not isinstance(value, kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
+        package = kind.__module__.split(".")[0].replace("builtins", "")
         raise TypeError(
-            f"{name} must be a {' or '.join(k.__name__ for k in kinds)}, got "
+            f"{name} must be a {package}{'.' * bool(package)}{kind.__name__}, got "
             f"{value!r:.80} of type {type(value).__name__}; {advice}"
         )
 

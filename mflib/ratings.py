@@ -167,7 +167,7 @@ class Ratings:
         """
         _checks.instance("frame", frame, pd.DataFrame, "use pandas.DataFrame(…)")
         for role, name in (("user", user), ("item", item), ("rating", rating)):
-            if not (pd.api.types.is_scalar(name) or isinstance(name, tuple)):
+            if not pd.api.types.is_hashable(name):
                 raise TypeError(
                     f"{role} must be the name of a column, got {name!r:.80}; pass a str"
                 )
