@@ -24,7 +24,7 @@ AUDITOR := .venv-audit/stamp
 TIMES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test live chapters weights bench robust steady newest audit lock clean
+.PHONY: help book pdf test live chapters weights bench robust steady newest audit mutation lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo "make steady    test the chapters ten times in a row (TIMES=10)"
 	@echo "make newest    test with the newest versions that the pins' packages may have"
 	@echo "make audit     ask for known vulnerabilities in what is pinned; needs the network"
+	@echo "make mutation  break mflib on purpose, and count what the tests see"
 	@echo "make lock      write requirements/constraints.txt anew from the pins"
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
@@ -63,8 +64,9 @@ test: $(TESTER) $(KATEX)
 	@$(BIN)/ruff format --quiet --check .
 	@echo "3/8 Types: mypy"
 	@$(BIN)/mypy
-	@echo "4/8 Unit, property and gate tests: pytest"
-	@$(BIN)/python -m pytest -q -rs
+	@echo "4/8 Unit, property and gate tests, and the branches of mflib they take: pytest, coverage"
+	@$(BIN)/python -m coverage run -m pytest -q -rs
+	@$(BIN)/python -m coverage report
 	@echo "5/8 Notebooks are canonical, executed and clean"
 	@$(BIN)/python tools/chapters.py --check
 	@echo "6/8 Every cell runs and gives the stored outputs and figures: pytest --nbval"
@@ -131,6 +133,13 @@ audit: $(AUDITOR) $(KATEX)
 	[ -z "$$failed" ] || { echo "The audit failed: it found what is named above, or could not" \
 	    "reach the databases of vulnerabilities, which it asks over the network."; exit 1; }
 
+# The tool and all that the tests need, in an environment of its own.
+mutation: .venv-mutation/stamp
+	@echo "Breaking mflib on purpose, to see the tests fail"
+	@rm -rf mutants
+	@OMP_NUM_THREADS=1 .venv-mutation/bin/mutmut run
+	@.venv-mutation/bin/mutmut results
+
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:
 	@echo "Resolving every package anew, in a new .venv"
@@ -140,7 +149,8 @@ lock:
 	@touch $(READER) $(TESTER)
 
 clean:
-	rm -rf _build .venv .venv-audit .venv-newest requirements/node_modules .*_cache .hypothesis *.egg-info
+	rm -rf _build .venv .venv-audit .venv-mutation .venv-newest mutants requirements/node_modules \
+	    .*_cache .hypothesis .coverage *.egg-info
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -155,6 +165,13 @@ $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 $(KATEX): requirements/package.json requirements/package-lock.json | $(READER)
 	@echo "Installing KaTeX into requirements/node_modules"
 	@$(BIN)/$(NPM_CI)
+	@touch $@
+
+.venv-mutation/stamp: requirements.txt requirements/test.txt requirements/mutation.txt
+	@echo "Installing what mutation testing needs into .venv-mutation"
+	@$(PYTHON) -m venv --clear .venv-mutation
+	@.venv-mutation/bin/python -m pip --disable-pip-version-check install -qq \
+	    -r requirements/mutation.txt
 	@touch $@
 
 $(TESTER): $(READER) requirements/test.txt requirements/browser.txt

@@ -40,12 +40,12 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def instance(name: str, value: Any, kind: type | tuple[type, ...], advice: str) -> None:
+def instance(name: str, value: Any, kind: type, advice: str) -> None:
     """Refuse what is not of a kind."""
     if not isinstance(value, kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
+        package = kind.__module__.split(".")[0].replace("builtins", "")
         raise TypeError(
-            f"{name} must be a {' or '.join(k.__name__ for k in kinds)}, got "
+            f"{name} must be a {package}{'.' * bool(package)}{kind.__name__}, got "
             f"{value!r:.80} of type {type(value).__name__}; {advice}"
         )
 
@@ -100,8 +100,8 @@ def vector(name: str, values: Any) -> Tensor:
         tensor = tensor.to(torch.int64)
     if tensor.ndim != 1:
         raise ValueError(
-            f"{name} must be 1-D, got shape {tuple(tensor.shape)}; "
-            "give one entry per rating"
+            f"{name} must be 1-D, got shape {tuple(tensor.shape)} from "
+            f"{values!r:.80}; give one entry per rating"
         )
     return tensor
 
@@ -135,12 +135,9 @@ def ids(
 
 def generator(name: str, value: Any) -> torch.Generator:
     """Return ``value``, or refuse what is not a torch.Generator."""
-    if not isinstance(value, torch.Generator):
-        raise TypeError(
-            f"{name} must be a torch.Generator, got {type(value).__name__}; "
-            "for example mflib.seeded(0)"
-        )
-    return value
+    instance(name, value, torch.Generator, "for example mflib.seeded(0)")
+    generator: torch.Generator = value
+    return generator
 
 
 def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:

@@ -92,6 +92,7 @@ def als(
     count_weighted = _checks.flag("count_weighted", count_weighted)
     progress = _checks.flag("progress", progress)
     measured = measured_parts(train, validation, test)
+    dtype = train.values.dtype if dtype is None else dtype  # of all parts
     n, m = train.n_users, train.n_items
     model = MF(
         n, m, rank, biases=biases, mean=mean, init_std=init_std, generator=generator

@@ -160,6 +160,7 @@ def gibbs(
     progress = _checks.flag("progress", progress)
     _checks.generator("generator", generator)
     measured = measured_parts(train, validation, test)
+    dtype = train.values.dtype if dtype is None else dtype  # of all parts
     center = _checks.real("mean", train.values.mean() if mean is None else mean)
     if prior is None:
         spread = max(float((train.values - center).square().mean().sqrt()), 1e-3)
@@ -175,26 +176,31 @@ def gibbs(
         values = scale * normal((n_rows, len(scale)), generator, scale.dtype)
         return Rows(values, torch.zeros_like(scale), scale**-2)
 
+    names = f"{rank=}, {mean=}, {prior=} and the ratings in train, validation and test"
     noise_precision = torch.tensor(prior.noise**-2, dtype=scale.dtype)
-    state = State(start(train.n_users), start(train.n_items), noise_precision)
+    with _checks.within_bounds(names):
+        state = State(start(train.n_users), start(train.n_items), noise_precision)
     totals = {
         name: torch.zeros_like(part.by_user.values) for name, part in parts.items()
     }
     states: list[State] = []
     history: list[dict[str, float]] = []
+    steps = range(1, burn_in + samples * thin + 1)
     try:
-        for step in tqdm(range(1, burn_in + samples * thin + 1), disable=not progress):
-            state = gibbs_sweep(state, data, prior, generator)
-            if step <= burn_in or (step - burn_in) % thin:
-                continue
-            states.append(state)
-            latest = collect([state], rank, center)
-            row = {"sigma": float(latest.sigma), "tau": float(latest.tau)}
-            for name, part in parts.items():
-                # The error of a mean of predictions is the mean of their errors.
-                totals[name] += part.errors(state.users.values, state.items.values)
-                row[name] = float(totals[name].square().mean().sqrt() / len(states))
-            history.append(row)
+        with _checks.within_bounds(names):
+            for step in tqdm(steps, disable=not progress):
+                state = gibbs_sweep(state, data, prior, generator)
+                if step <= burn_in or (step - burn_in) % thin:
+                    continue
+                states.append(state)
+                latest = collect([state], rank, center)
+                row = {"sigma": float(latest.sigma), "tau": float(latest.tau)}
+                for name, part in parts.items():
+                    # The error of a mean of predictions is the mean of their errors.
+                    totals[name] += part.errors(state.users.values, state.items.values)
+                    row[name] = float(totals[name].square().mean().sqrt() / len(states))
+                _checks.finite(names, torch.tensor(list(row.values())))
+                history.append(row)
     except KeyboardInterrupt:
         if not history:
             raise

@@ -81,11 +81,12 @@ class Ratings:
                 f"values must be finite, got {values[at].item()} at position {at}; "
                 "leave unknown ratings out instead of marking them"
             )
-        if not torch.isfinite(values.square().sum()):
+        largest = float(values.abs().max())
+        if largest > _checks.LARGEST or not values.square().sum().isfinite():
             raise ValueError(
-                "values must have squares whose sum is finite, got "
-                f"{values.abs().max().item():g} in {values.dtype}; give them in a "
-                "larger unit"
+                f"values must be at most {_checks.LARGEST:g} in size, and the sum of "
+                f"their squares finite, got {largest:g} in {values.dtype}; give them "
+                "in a larger unit"
             )
         cells = users * n_items + items
         if not (cells[1:] > cells[:-1]).all():  # sorted ones cannot hold a pair twice
@@ -106,7 +107,7 @@ class Ratings:
                 try:
                     labels = checked[name] = pd.Index(getattr(self, name))
                     unique = labels.is_unique
-                except TypeError as error:  # a number; lists
+                except (TypeError, ValueError) as error:  # a number; lists; a table
                     raise TypeError(
                         f"{name} must be a pandas.Index, got "
                         f"{getattr(self, name)!r:.80} ({error})"
@@ -164,10 +165,12 @@ class Ratings:
         TypeError
             If `frame` is no table, its ids do not sort, or its ratings are no numbers.
         """
-        if not isinstance(frame, pd.DataFrame):
-            raise TypeError(
-                f"frame must be a pandas.DataFrame, got {type(frame).__name__}"
-            )
+        _checks.instance("frame", frame, pd.DataFrame, "use pandas.DataFrame(…)")
+        for role, name in (("user", user), ("item", item), ("rating", rating)):
+            if not pd.api.types.is_hashable(name):
+                raise TypeError(
+                    f"{role} must be the name of a column, got {name!r:.80}; pass a str"
+                )
         columns, names = frame.columns.tolist(), [user, item, rating]
         for name in names:
             if columns.count(name) != 1:

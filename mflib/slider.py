@@ -199,16 +199,18 @@ def _numbers(
     name: str, values: ArrayLike, shape: tuple[int, ...] | None = None
 ) -> Array:
     try:
+        if np.iscomplexobj(np.asarray(values)):
+            raise TypeError("complex numbers have no order")
         array = np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:  # torch's, with a gradient
         raise TypeError(
             f"{name} must hold numbers, got {values!r:.80}; give an array of them"
         ) from error
     shape = (array.size,) if shape is None else shape
     if array.shape != shape:
         raise ValueError(
-            f"{name} must have shape {shape}, got {array.shape}; give it one row per "
-            "row of errors, one entry per place in x"
+            f"{name} must have shape {shape}, got {array.shape} from {values!r:.80}; "
+            "give it one row per row of errors, one entry per place in x"
         )
     if not np.isfinite(array).all():
         bad = array[~np.isfinite(array)][0]

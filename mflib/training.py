@@ -148,7 +148,7 @@ def fit(
             rates = sorted({float(group["lr"]) for group in optimizer.param_groups})
             raise DivergenceError(
                 f"training diverged: an error of {value} in epoch {epoch}; lower the "
-                f"learning rate (the optimizer has lr {rates})",
+                f"learning rate (the optimizer has lr {rates}), or mend the criterion",
                 table(),
             )
 

@@ -20,7 +20,7 @@ def test_ratings_are_truth_plus_noise_of_the_stated_size():
     )
     assert len(ratings) == 15_000
     # Standard errors of a sample standard deviation s over n draws: s / sqrt(2 n).
-    # Bounds of 5 of them.
+    # Five bounds of 5 of them: false alarms with 5 * 6e-7 = 3e-6 of seeds.
     assert rmse(truth, ratings) == pytest.approx(0.5, abs=5 * 0.5 / 30_000**0.5)
     assert float(truth.U.std()) == pytest.approx(0.7, abs=5 * 0.7 / 1200**0.5)
     assert float(truth.V.std()) == pytest.approx(0.7, abs=5 * 0.7 / 900**0.5)

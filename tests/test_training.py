@@ -1,5 +1,7 @@
 """fit: the same steps as the loop a student would write, and honest about failure."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,16 @@ def test_divergence_is_an_error_that_keeps_the_history(parts):
     history = caught.value.history
     assert 1 <= len(history) < 100
     assert history["train"][0] == rmse(new_model(), train)
+
+
+def test_divergence_survives_a_pickle(parts):
+    model = new_model()
+    sgd = torch.optim.SGD(model.parameters(), lr=1e6)
+    with pytest.raises(DivergenceError) as caught:
+        fit(model, parts[0], optimizer=sgd, epochs=100)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    assert again.history.equals(caught.value.history)
 
 
 @pytest.mark.parametrize("batch_size", [None, 50])
