@@ -139,6 +139,8 @@ mutation: .venv-mutation/stamp
 	@rm -rf mutants
 	@OMP_NUM_THREADS=1 .venv-mutation/bin/mutmut run
 	@.venv-mutation/bin/mutmut results
+	@.venv-mutation/bin/mutmut export-cicd-stats
+	@.venv-mutation/bin/python -m tools.mutation mutants/mutmut-cicd-stats.json
 
 # Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
 lock:
