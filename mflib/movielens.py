@@ -60,7 +60,13 @@ def _films_1m(file: IO[bytes]) -> pd.DataFrame:
 
 def _fields(file: IO[bytes], code: str, separator: str, number: int) -> list[list[str]]:
     # Not by pandas: it completes rows that are too short, and "NA" is no name to it.
-    lines = file.read().decode(code).replace("\r\n", "\n").rstrip("\n").split("\n")
+    content = file.read()
+    try:
+        text = content.decode(code)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"line {line} is not {code.removesuffix('-sig')}") from error
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     quoted = separator == ","
     rows = list(csv.reader(lines) if quoted else (x.split(separator) for x in lines))
     for line, row in enumerate(rows, 1):
