@@ -91,10 +91,10 @@ def gibbs(
     """Draw factors, biases, their scales and the noise from their posterior.
 
     Each sweep draws every unknown from its distribution given all others: all u_i
-    (with b_i), all v_j (with c_j), the mean and precision of each coordinate, and the
-    noise, as Salakhutdinov & Mnih (2008, doi:10.1145/1390156.1390267), with one
-    precision per coordinate in place of a full matrix. An interrupt
-    (KeyboardInterrupt) ends it with the samples kept so far, if there is one.
+    (with b_i), all v_j (with c_j), and the mean and precision of each coordinate, as
+    Salakhutdinov & Mnih (2008, doi:10.1145/1390156.1390267), with one precision per
+    coordinate in place of a full matrix; and the noise, which they keep fixed. An
+    interrupt (KeyboardInterrupt) ends it with the samples kept so far, if there is one.
 
     Parameters
     ----------

@@ -878,7 +878,7 @@ def faults(error: Exception, argument: str, value: Any, also: str = "") -> list[
         found.append(f"{type(error).__name__} is no error of ours")
     if not last.filename.startswith(PACKAGE):
         found.append(f"raised in {last.filename}")
-    if not re.search(also or re.escape(argument), message):
+    if not re.search(rf"\b({also or argument})\b", message):
         found.append(f"does not name {argument}")
     if not re.search(r"\bgot\b|\bholds?\b|\bhas\b|=|is empty|error of", message):
         found.append("does not show the value")

@@ -97,6 +97,21 @@ def test_objective_is_the_formula(ratings, biases, count_weighted):
     torch.testing.assert_close(J, total)
 
 
+def test_objective_has_no_penalty_unless_asked(ratings):
+    model = MF(4, 3, rank=2, generator=seeded(0))
+    torch.testing.assert_close(objective(model, ratings), objective(model, ratings, 0))
+
+
+def test_users_and_items_come_in_pairs():
+    model = MF(4, 3, rank=2)
+    with pytest.raises(ValueError, match=r"users and items .* \(2,\) and \(1,\)"):
+        model(torch.tensor([0, 1]), torch.tensor([2]))
+    with pytest.raises(ValueError, match=r"items must lie"):
+        model(torch.tensor([0, 1]), torch.tensor([0, 3]))
+    table = torch.tensor([[0, 3], [1, 2]])
+    assert model(table, table % 3).shape == (2, 2)
+
+
 def test_objective_lets_gradients_through(ratings):
     model = MF(4, 3, rank=2, generator=seeded(0))
     objective(model, ratings, 2.0).backward()
@@ -112,6 +127,9 @@ def test_measures(ratings):
     assert mae(constant, ratings) == pytest.approx((1 + 4 + 1.5 + 1) / 4)
     assert mae(constant, ratings, clip=(-1.0, 1.0)) == pytest.approx(
         (0 + 3 + 0.5 + 2) / 4
+    )
+    assert mae(constant, ratings, clip=(2.5, 5.0)) == pytest.approx(
+        (1.5 + 4.5 + 2 + 0.5) / 4
     )
 
 
@@ -142,9 +160,9 @@ def test_predictions_that_would_broadcast_are_refused(ratings):
         rmse(lambda users, items: 3.5, ratings)
 
 
-@pytest.mark.parametrize("clip", [(5.0, 0.5), (float("nan"), 5.0)])
+@pytest.mark.parametrize("clip", [(5.0, 0.5), (2.0, 2.0), (float("nan"), 5.0)])
 def test_clip_must_be_a_range(ratings, clip):
-    with pytest.raises(ValueError, match="clip"):
+    with pytest.raises(ValueError, match=r"^clip"):
         rmse(MF(4, 3, rank=1), ratings, clip=clip)
 
 
@@ -184,6 +202,7 @@ def test_bias_baseline_is_the_least_squares_fit(lam):
 
 def test_bias_baseline_leaves_users_and_items_without_ratings_at_the_mean(ratings):
     model = bias_baseline(ratings)
+    assert model.U.embedding_dim == 1  # the factors are zeros: one is enough
     assert model.user_bias.weight[1] == 0
     assert torch.isfinite(model.item_bias.weight).all()
     with pytest.raises(ValueError, match="lam"):

@@ -123,7 +123,34 @@ def test_from_frame_and_back():
 
 
 def test_to_frame_without_labels_has_the_ids():
-    assert three().to_frame()["item"].tolist() == [0, 0, 2]
+    frame = pd.DataFrame(
+        {"user": [0, 1, 1], "item": [0, 0, 2], "rating": [1.0, 2.0, 3.0]}
+    )
+    pd.testing.assert_frame_equal(three().to_frame(), frame)
+
+
+def test_a_subset_keeps_the_labels():
+    labels = pd.Index(["a", "b"]), pd.Index([10, 30, 50])
+    ratings = Ratings(
+        *([0, 1], [0, 2], [1.0, 3.0]),
+        **{"n_users": 2, "n_items": 3},
+        **{"user_labels": labels[0], "item_labels": labels[1]},
+    )
+    part = ratings.subset([1])
+    assert part.user_labels.equals(labels[0])
+    assert part.item_labels.equals(labels[1])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "why"),
+    [
+        ([3], r"^chosen must lie between 0 and 3 ratings .* got 3 at position 0; \w"),
+        (torch.zeros(3, dtype=torch.bool), "^chosen must select at least one rating"),
+    ],
+)
+def test_a_subset_of_what_is_not_there_is_refused(chosen, why):
+    with pytest.raises(ValueError, match=why):
+        three().subset(chosen)
 
 
 def test_from_frame_names_the_columns_that_are_there():
@@ -194,12 +221,20 @@ def test_a_stratified_split_divides_every_user(seed):
         assert ((got - share * per_user).abs() <= 1).all()
 
 
-def test_the_same_generator_state_gives_the_same_split():
+@pytest.mark.parametrize("stratify", [None, "user"])
+def test_the_same_generator_state_gives_the_same_split(stratify):
     ratings, _ = make_low_rank_ratings(20, 20, 1, density=0.5, generator=seeded(0))
-    first, _ = ratings.split(0.5, 0.5, generator=seeded(3))
-    again, _ = ratings.split(0.5, 0.5, generator=seeded(3))
-    other, _ = ratings.split(0.5, 0.5, generator=seeded(4))
+    first, again, other = (
+        ratings.split(0.5, 0.5, generator=seeded(seed), stratify=stratify)[0]
+        for seed in (3, 3, 4)
+    )
     assert cells(first) == cells(again) != cells(other)
+
+
+def test_a_stratified_split_with_users_who_have_no_ratings():
+    ratings = Ratings([1, 1, 1, 1], [0, 1, 2, 3], [1.0] * 4, n_users=4, n_items=4)
+    parts = ratings.split(0.5, 0.5, generator=seeded(0), stratify="user")
+    assert [len(part) for part in parts] == [2, 2]
 
 
 @pytest.mark.parametrize("stratify", [None, "user"])
@@ -220,6 +255,7 @@ def test_every_rating_is_as_likely_as_any_other(stratify):
     [
         ((0.5, 0.6), "sum to 1"),
         ((1.0,), "two or more"),
+        ((), "two or more"),
         ((0.5, -0.5, 1.0), "greater than 0"),
         ((0.999, 0.001), "part empty"),
     ],
