@@ -62,9 +62,9 @@ def synthetic(size: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def movielens() -> dict[str, np.ndarray]:
-    """Split ml-latest-small into parts to train on, to choose with and to report."""
+    """Split ml-latest-small as the chapter on MovieLens does."""
     ratings, _ = mflib.fetch_movielens()
-    parts = ratings.split(*SPLIT, generator=mflib.seeded(0))
+    parts = ratings.split(*SPLIT, generator=mflib.seeded(0), stratify="user")
     arrays = {
         "n_users": np.array(ratings.n_users),
         "n_items": np.array(ratings.n_items),

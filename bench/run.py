@@ -123,9 +123,6 @@ def cost(
     }
     path = str(saved(str(size), data))
     for entry in entries:
-        if size in entry.left_out:
-            rows[entry.name]["error"] = entry.left_out[size]
-            continue
         worker = Process(entry, folder)
         setting = dict(entry.cost or {})
         if size in entry.share:
@@ -193,7 +190,10 @@ def choose(worker: Process, grid: Grid) -> dict[str, Any]:
         "setting": setting,
         "passes": passes,
         "validation": error,
-        "tried": len(tried),
+        "tried": {
+            report.setting({"setting": one, "passes": passes}): round(error, 5)
+            for error, passes, one in tried
+        },
         "at_edge": at_edge,
     }
 
@@ -300,7 +300,7 @@ def main() -> None:
     names = options.only or [entry.name for entry in ENTRIES]
     entries = [entry for entry in ENTRIES if entry.name in names]
 
-    results: dict[str, Any] = {"cost": [], "movielens": [], "libraries": {}}
+    results: dict[str, Any] = {"cost": [], "movielens": [], "libraries": {}, "runs": 0}
     if options.resume and options.output.exists():
         results = json.loads(options.output.read_text(encoding="utf-8"))
     for library in dict.fromkeys(entry.library for entry in entries):
@@ -319,6 +319,7 @@ def main() -> None:
         if e.library in results["libraries"]
     ]
     results |= {
+        "runs": results["runs"] + 1,
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
         "rounds": options.rounds,
