@@ -151,7 +151,7 @@ lock:
 	@touch $(READER) $(TESTER)
 
 clean:
-	rm -rf _build .venv .venv-audit .venv-mutation .venv-newest mutants requirements/node_modules \
+	rm -rf _build .venv .venv-audit .venv-bench .venv-mutation .venv-newest mutants requirements/node_modules \
 	    .*_cache .hypothesis .coverage *.egg-info
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml

@@ -60,7 +60,8 @@ class Process:
             env=os.environ | {name: str(value) for name, value in threads.items()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if not os.environ.get("BENCH_DEBUG") else None,
+            # Not a pipe: one that nobody reads fills up, and progress bars then wait.
+            stderr=None if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL,
             text=True,
         )
 

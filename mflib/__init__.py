@@ -1,4 +1,4 @@
-"""The shared code of the book: small enough to read in one sitting."""
+"""The shared code of the book, meant to be read: begin with MF, fit and als."""
 
 from mflib.als import als
 from mflib.baselines import bias_baseline

@@ -24,8 +24,8 @@ class Prior:
     """What is believed of the scales before any rating is seen.
 
     A precision (1 / variance) has a Gamma distribution: that of a variance estimated
-    from ``dof`` earlier observations, which came out as ``scale ** 2``. The mean of
-    the rows' coordinates is zero, as certain as one row makes it.
+    from ``dof`` earlier observations, which came out as the square of the scale given
+    here. The mean of the rows' coordinates is zero, as certain as one row makes it.
 
     Attributes
     ----------
@@ -219,7 +219,7 @@ def prior_scale(prior: Prior, data: Data) -> Tensor:
 def gibbs_sweep(
     state: State, data: Data, prior: Prior, generator: torch.Generator
 ) -> State:
-    """Draw all unknowns once, each given all others."""
+    """Draw all unknowns once, each given all others; gibbs makes state and data."""
     _checks.instance("state", state, State, "its first one is a draw from the prior")
     _checks.instance("data", data, Data, "make it with mflib.als.Data(ratings, rank)")
     _checks.instance("prior", prior, Prior, "for example Prior(1.0, 1.0, 1.0)")

@@ -75,7 +75,8 @@ def make_low_rank_ratings(
         Prior scale: entries of u_i and v_j are drawn from N(0, tau^2).
     sigma : float
         Noise scale: N(0, sigma^2) is added to each observed rating. It is the RMSE
-        of the truth itself, the noise floor that no model can beat on new ratings.
+        of the truth itself, the noise floor: on new ratings no model is expected to
+        get below it.
     mean : float
         A constant added to every rating.
     bias_tau : float

@@ -165,7 +165,10 @@ def slide_problems(book: Book) -> Iterator[str]:
             yield f"S{number}: errata {noted} on the map, {named} on their page"
 
     for page, slides in mapped.items():
-        line = next(x for x in book[page].splitlines() if x.startswith("*"))
+        line = next((x for x in book[page].splitlines() if x.startswith("*")), None)
+        if line is None:
+            yield f"{page}: has no line in italics with its slides below the title"
+            continue
         if slides_in(line) != slides:
             yield f"{page}: says {slides_in(line)}, the map says {slides}"
         stem = page.removesuffix(".ipynb")
@@ -269,6 +272,7 @@ CHAPTER_3 = "03-l1-l2.ipynb"
         (slide_problems, SLIDE_MAP, "../02-", "../01-", "the map says"),
         (slide_problems, SLIDE_MAP, "[E2](", "[E3](", r"errata \{3\} on the"),
         (slide_problems, CHAPTER_1, "*[Slides S1", "*[Slides S3", "the map says"),
+        (slide_problems, CHAPTER_1, "*[Slides S1", "[Slides S1", "no line in italics"),
         (slide_problems, "intro.md", "*Slide S8*", "*Slide S9*", "the card of 04-"),
         (errata_problems, ERRATA, "## E7:", "## E8:", "errata: "),
         (errata_problems, ERRATA, "#squared-or-not", "#neural", "E2: no linked"),

@@ -155,7 +155,7 @@ OTHER_ADDRESS = """\
 try:
     import mflib
 except ImportError:
-    %pip install -q "mflib @ git+https://github.com/someone/else@main"\
+    %pip install -q "mflib[book] @ git+https://github.com/someone/else@main"\
 """
 
 

@@ -106,7 +106,7 @@ def test_a_chapter_opens_on_colab(path: Path) -> None:
     assert list(launch_problems(notebook)) == []
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     assert first.source == launch_source()
-    assert f'"mflib @ git+{URL}@{BRANCH}"' in first.source
+    assert f'"mflib[book] @ git+{URL}@{BRANCH}"' in first.source
 
 
 # -- the buttons of the site ----------------------------------------------------------

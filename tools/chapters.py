@@ -40,7 +40,7 @@ LAUNCH = """\
 try:
     import mflib
 except ImportError:
-    %pip install -q "mflib @ git+{url}@{branch}"\
+    %pip install -q "mflib[book] @ git+{url}@{branch}"\
 """
 IMPORTS_MFLIB = re.compile(r"^\s*(?:import|from) mflib\b", re.MULTILINE)
 INSTALLS_MFLIB = re.compile(r"^\s*[%!]pip install .*mflib", re.MULTILINE)
