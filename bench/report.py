@@ -33,6 +33,15 @@ def load(path: Path = RESULTS) -> Results:
     return results
 
 
+def rounds_of(row: Results) -> list[float]:
+    """Return the seconds of a pass, round by round.
+
+    Where a pass is the difference of a long fit and a short one, a disturbance of the
+    short one can hide it: such a round is left out.
+    """
+    return [seconds for seconds in row["seconds"] if seconds > 0]
+
+
 # -- single rows -----------------------------------------------------------------------
 
 
@@ -54,11 +63,12 @@ def times(ratio: float | None) -> str:
 
 def cost_line(row: Results) -> str:
     """Write one measurement of cost."""
-    if not row["seconds"]:
+    seconds = rounds_of(row)
+    if not seconds:
         return f"{row['entry']}: failed: {row.get('error', 'no round was finished')}"
-    low, high = min(row["seconds"]), max(row["seconds"])
+    low, high = min(seconds), max(seconds)
     return (
-        f"{row['entry']}: {duration(median(row['seconds']))} "
+        f"{row['entry']}: {duration(median(seconds))} "
         f"({duration(low)} to {duration(high)}), {row['peak_mb']:,.0f} MB"
     )
 
@@ -79,8 +89,8 @@ def setting(row: Results) -> str:
 def seconds_of(results: Results, entry: str, size: int) -> float | None:
     """Return the median seconds of a pass, or None where it was not measured."""
     for row in results["cost"]:
-        if (row["entry"], row["size"]) == (entry, size) and row["seconds"]:
-            return median(row["seconds"])
+        if (row["entry"], row["size"]) == (entry, size) and rounds_of(row):
+            return median(rounds_of(row))
     return None
 
 
@@ -90,7 +100,7 @@ def ratios_of(results: Results, entry: str, other: str, size: int) -> list[float
     if not (entry in pairs and other in pairs):
         return []
     seconds = zip(pairs[entry]["seconds"], pairs[other]["seconds"], strict=False)
-    return [a / b for a, b in seconds]
+    return [a / b for a, b in seconds if a > 0 and b > 0]
 
 
 def ratio_of(results: Results, entry: str, other: str, size: int) -> float | None:
@@ -264,15 +274,15 @@ def cost_rows(results: Results, size: int) -> list[list[str]]:
         row = measured.get(name)
         if why:
             rows.append([name, entry["unit"], f"missing: {why}", "", "", ""])
-        elif row and row["seconds"]:
-            low, high = min(row["seconds"]), max(row["seconds"])
+        elif row and rounds_of(row):
+            low, high = min(rounds_of(row)), max(rounds_of(row))
             ratio = ratio_of(results, name, REFERENCE[entry["kind"]], size)
             note = "" if row["share"] == 1 else f", {row['share']:g} of it measured"
             rows.append(
                 [
                     name,
                     entry["unit"] + note,
-                    duration(median(row["seconds"])),
+                    duration(median(rounds_of(row))),
                     f"{duration(low)} to {duration(high)}",
                     times(ratio),
                     f"{row['peak_mb']:,.0f}",

@@ -101,6 +101,7 @@ def seconds_per_pass(
         seconds, counted = answer["span"]
         return seconds / counted, answer["peak_mb"]
     more = worker.ask("fit", passes=3 * passes, setting=setting)
+    # A disturbance can make this negative; the report leaves such a round out.
     return (more["seconds"] - answer["seconds"]) / (2 * passes), more["peak_mb"]
 
 
