@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mflib import Ratings, als, make_low_rank_ratings, objective, rmse, seeded
+from mflib import MF, Ratings, als, make_low_rank_ratings, objective, rmse, seeded
 from mflib.als import ridge_rows
 from mflib.sparse import SparseRows
 
@@ -49,6 +49,29 @@ def test_the_objective_never_rises(
     end = objective(model, train, lam, count_weighted=count_weighted)
     assert J.iloc[-1] == pytest.approx(end.item(), rel=1e-4, abs=rounding * J[0])
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_defaults_and_the_start_are_those_of_the_docstring(capsys):
+    train, _ = make_low_rank_ratings(9, 7, 1, density=0.6, generator=seeded(0))
+    stated = {"sweeps": 20, "biases": False, "count_weighted": False, "mean": 0.0}
+    short, history = als(train, rank=2, lam=1.0, generator=seeded(1))
+    whole, same = als(
+        train, rank=2, lam=1.0, generator=seeded(1), init_std=0.1, **stated
+    )
+    assert torch.equal(short.U.weight, whole.U.weight)
+    assert history.equals(same)
+    assert capsys.readouterr() == ("", "")
+    start, _ = als(
+        *(train,),
+        **{"rank": 2, "lam": 1.0, "sweeps": 0, "mean": 3.5, "init_std": 0.5},
+        progress=True,
+        generator=seeded(1),
+    )
+    untrained = MF(9, 7, 2, mean=3.5, init_std=0.5, generator=seeded(1))
+    assert torch.equal(start.U.weight, untrained.U.weight)
+    assert start.mean == 3.5
+    als(train, rank=2, lam=1.0, sweeps=3, progress=True, generator=seeded(1))
+    assert "3/3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("biases", [False, True])

@@ -21,7 +21,7 @@ from mflib import (
     seeded,
 )
 from mflib.als import Data
-from mflib.gibbs import Rows, State, draw_scales, prior_scale
+from mflib.gibbs import Rows, State, collect, draw_scales, prior_scale
 from mflib.sparse import SparseRows
 
 PRIOR = Prior(noise=0.8, factors=0.9, biases=0.7, dof=12)
@@ -151,7 +151,7 @@ def test_scales_are_drawn_from_the_normal_gamma_posterior():
     assert abs(mean.var() / expected - 1) < 0.1
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def fitted():
     ratings, truth = make_low_rank_ratings(
         120, 80, 3, density=0.3, tau=0.8, sigma=0.5, bias_tau=0.4, generator=seeded(0)
@@ -265,6 +265,34 @@ def test_an_interrupt_leaves_the_samples_so_far(monkeypatch, fitted):
     stop = 3  # the first sample's: there is nothing to return
     with pytest.raises(KeyboardInterrupt):
         gibbs(train, samples=9, generator=seeded(1), **arguments)
+
+
+def test_defaults_are_those_of_the_docstring(fitted, capsys):
+    train, _, _, _, _ = fitted
+    short, _ = gibbs(train, rank=1, generator=seeded(0))
+    stated = {"samples": 200, "burn_in": 50, "thin": 1, "biases": True}
+    whole, _ = gibbs(train, rank=1, generator=seeded(0), **stated)
+    assert torch.equal(short.U, whole.U)
+    assert capsys.readouterr() == ("", "")
+    gibbs(train, rank=1, samples=2, burn_in=1, progress=True, generator=seeded(0))
+    assert "3/3" in capsys.readouterr().err
+
+
+def test_tau_is_the_scale_of_the_products():
+    # U and V of scales 4 and 1/4 predict as two of scale 1 do.
+    def side(scale):
+        precision = torch.tensor([scale**-2.0, 1.0])
+        return Rows(torch.ones(3, 2), torch.zeros(2), precision)
+
+    state = State(side(4.0), side(0.25), torch.tensor(4.0))
+    posterior = collect([state, state], rank=1, mean=2.0)
+    assert posterior.tau.tolist() == [1.0, 1.0]
+    assert posterior.sigma.tolist() == [0.5, 0.5]
+    assert posterior.b.tolist() == posterior.c.tolist() == [[1.0] * 3] * 2
+    without = collect([state], rank=2, mean=2.0)
+    assert without.b.shape == without.c.shape == (1, 3)
+    assert not without.b.any()
+    assert not without.c.any()
 
 
 def test_computes_in_the_dtype_asked_for(fitted):

@@ -13,6 +13,7 @@ def test_penalties_of_one_tensor_and_of_many():
     assert l1_penalty(a) == 6.0
     assert l2_penalty(a) == 14.0
     assert l1_penalty([a, b]) == 10.0
+    assert l1_penalty(torch.tensor(-4.0)) == 4.0
     assert l2_penalty(iter([a, b])) == 30.0
     model = MF(3, 4, rank=2, generator=seeded(0))
     both = model.U.weight.norm() ** 2 + model.V.weight.norm() ** 2

@@ -153,6 +153,12 @@ def test_a_subset_of_what_is_not_there_is_refused(chosen, why):
         three().subset(chosen)
 
 
+def test_from_frame_needs_rows():
+    frame = pd.DataFrame({"user": [], "item": [], "rating": []})
+    with pytest.raises(ValueError, match=r"^frame has no rows: give"):
+        Ratings.from_frame(frame)
+
+
 def test_from_frame_names_the_columns_that_are_there():
     frame = pd.DataFrame({"user": [1], "film": [2], "rating": [3.0]})
     with pytest.raises(ValueError, match=r"no column 'item'.*'film'.*item="):
@@ -229,6 +235,19 @@ def test_the_same_generator_state_gives_the_same_split(stratify):
         for seed in (3, 3, 4)
     )
     assert cells(first) == cells(again) != cells(other)
+
+
+@pytest.mark.parametrize("stratify", [None, "user"])
+def test_a_split_does_not_depend_on_the_default_dtype(stratify):
+    ratings, _ = make_low_rank_ratings(20, 20, 1, density=0.5, generator=seeded(0))
+    arguments = {"stratify": stratify}
+    first = ratings.split(0.7, 0.3, generator=seeded(3), **arguments)[0]
+    torch.set_default_dtype(torch.float32)
+    try:
+        again = ratings.split(0.7, 0.3, generator=seeded(3), **arguments)[0]
+    finally:
+        torch.set_default_dtype(torch.float64)
+    assert cells(first) == cells(again)
 
 
 def test_a_stratified_split_with_users_who_have_no_ratings():

@@ -56,6 +56,34 @@ def test_power_law_popularity_has_a_long_tail():
             assert least < share_of_first_tenth < most
 
 
+def test_power_law_weights_are_those_of_the_docstring():
+    # One rating on 2 x 2 cells: weights 1, 1/2, 1/2, 1/4. 4,000 draws, three bounds of
+    # 5 standard errors: false alarms with 2e-6 of seeds.
+    generator, hits = seeded(0), torch.zeros(2, 2)
+    for _ in range(4000):
+        ratings, _ = make_low_rank_ratings(
+            *(2, 2, 1), density=0.25, popularity="power-law", generator=generator
+        )
+        assert len(ratings) == 1
+        hits += ratings.dense()[1]
+    expected = torch.tensor([[4.0, 2.0], [2.0, 1.0]]) / 9
+    error = (expected * (1 - expected) / 4000).sqrt()
+    assert ((hits / 4000 - expected).abs() < 5 * error).all()
+
+
+def test_defaults_are_those_of_the_docstring():
+    short, truth = make_low_rank_ratings(9, 7, 2, density=0.5, generator=seeded(0))
+    stated = {"tau": 1.0, "sigma": 1.0, "mean": 0.0, "bias_tau": 0.0}
+    whole, _ = make_low_rank_ratings(
+        *(9, 7, 2), density=0.5, popularity="uniform", generator=seeded(0), **stated
+    )
+    assert torch.equal(short.values, whole.values)
+    assert {name: getattr(truth, name) for name in ("tau", "sigma", "mean")} == {
+        name: stated[name] for name in ("tau", "sigma", "mean")
+    }
+    assert not truth.b.any()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -66,6 +94,8 @@ def test_power_law_popularity_has_a_long_tail():
         ({"rank": 0}, "rank must be at least 1"),
         ({"sigma": -1.0}, "sigma must be at least 0"),
         ({"tau": float("inf")}, "tau must be finite"),
+        ({"tau": -1.0}, "^tau must be at least 0"),
+        ({"bias_tau": -1.0}, "^bias_tau must be at least 0"),
         ({"popularity": "zipf"}, "popularity"),
     ],
 )

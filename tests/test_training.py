@@ -168,6 +168,28 @@ def test_an_interrupt_leaves_the_last_complete_epoch(parts, batch_size):
     assert torch.equal(v, v_short)
 
 
+def test_an_interrupt_in_the_first_epoch_leaves_the_start(parts):
+    class Interrupted(nn.MSELoss):
+        calls = 0
+
+        def forward(self, predictions, values):
+            self.calls += 1
+            if self.calls == 3:  # after two steps
+                raise KeyboardInterrupt
+            return super().forward(predictions, values)
+
+    model, start = new_model(), new_model()
+    adam = torch.optim.Adam(model.parameters(), lr=0.02)
+    arguments = {"batch_size": 50, "generator": seeded(3)}
+    history = fit(
+        *(model, parts[0]),
+        **{"optimizer": adam, "epochs": 2, "criterion": Interrupted(), **arguments},
+    )
+    assert list(history["train"]) == [rmse(start, parts[0])]
+    assert torch.equal(model.U.weight, start.U.weight)
+    assert torch.equal(model.V.weight, start.V.weight)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
@@ -206,6 +228,8 @@ def test_refuses_ratings_of_another_size(parts):
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="test has 31 users"):
         fit(model, parts[0], optimizer=sgd, epochs=1, test=other)
+    with pytest.raises(ValueError, match=r"^train has 31 users"):
+        fit(model, other, optimizer=sgd, epochs=1)
 
 
 def test_shows_progress_only_on_request(parts, capsys):
