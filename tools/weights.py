@@ -122,7 +122,8 @@ class Weight:
 class Window:
     """A browser window with an empty cache that counts what it loads."""
 
-    def __init__(self, browser, width: int, *, slow: bool = False) -> None:
+    def __init__(self, browser, width: int, *, slower_cpu: float = 0) -> None:
+        """Open it; with ``slower_cpu``, on a slow network and with a CPU so slow."""
         self.context = browser.new_context(viewport={"width": width, "height": 844})
         self.context.add_init_script(OBSERVE)
         self.page = self.context.new_page()
@@ -131,9 +132,9 @@ class Window:
         chrome = self.context.new_cdp_session(self.page)
         chrome.send("Network.enable")
         chrome.on("Network.loadingFinished", self._count)
-        if slow:
+        if slower_cpu:
             chrome.send("Network.emulateNetworkConditions", {"offline": False, **SLOW})
-            chrome.send("Emulation.setCPUThrottlingRate", {"rate": SLOWER_CPU})
+            chrome.send("Emulation.setCPUThrottlingRate", {"rate": slower_cpu})
 
     def _count(self, event) -> None:
         if event["encodedDataLength"]:  # else it came from the cache
@@ -162,9 +163,12 @@ class Window:
         return self.page.evaluate("window.layoutShift")
 
 
-def weigh(browser, address: str, page: str, *, start: str = START) -> Weight:
+def weigh(
+    browser, address: str, page: str, *, start: str = START, slower_cpu: float = 1
+) -> Weight:
+    """Weigh a page; ``seconds`` are those of a slow phone if ``slower_cpu`` says so."""
     url = f"{address}/{page}"
-    phone = Window(browser, PHONE, slow=True)
+    phone = Window(browser, PHONE, slower_cpu=slower_cpu)
     desk = Window(browser, DESK)
     warm = Window(browser, PHONE)
     try:
@@ -202,7 +206,7 @@ def main() -> int:
     with served(SITE) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for page in found:
-            w = weigh(browser, address, page)
+            w = weigh(browser, address, page, slower_cpu=SLOWER_CPU)
             print(
                 f"{w.page:40}{w.first:6.0f}{w.next:7.0f}{w.requests:7}"
                 f"{w.seconds:9.1f}{w.shift:8.3f}",

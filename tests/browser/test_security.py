@@ -150,6 +150,11 @@ INLINE = {
 }
 
 
+# A function, made once: a text would be evaluated anew at each look, and the policy
+# forbids that.
+SOMETHING_STOPPED = "() => window.stopped.length > 0"
+
+
 def watched(here: Visit) -> Visit:
     here.context.add_init_script(LISTEN)
     return here
@@ -160,7 +165,7 @@ def test_what_comes_from_elsewhere_is_stopped(visit, site, rule) -> None:
     here = watched(visit())
     here.open(f"{site}/{CHAPTER}")
     here.page.evaluate(f"there => {{ {FOREIGN[rule]} }}", "https://example.org/a")
-    here.page.wait_for_function("window.stopped.length > 0")
+    here.page.wait_for_function(SOMETHING_STOPPED)
     (stopped,) = here.page.evaluate("window.stopped")
     assert stopped.startswith(f"{rule} https://example.org")
     assert not [p for p in here.problems if p.startswith("request to another host")]
@@ -172,7 +177,7 @@ def test_a_script_that_came_later_does_not_run(visit, site, rule) -> None:
     here.open(f"{site}/{CHAPTER}")
     # In the page's own time: what playwright evaluates is not under the policy.
     here.page.evaluate(f"() => setTimeout(() => {{ {INLINE[rule]} }})")
-    here.page.wait_for_function("window.stopped.length > 0")
+    here.page.wait_for_function(SOMETHING_STOPPED)
     what = "eval" if rule == "script-src" else "inline"
     assert here.page.evaluate("window.stopped") == [f"{rule} {what}"]
     assert here.page.evaluate("window.ran") is None
