@@ -63,7 +63,7 @@ def tab_to(page, slider) -> None:
 
 def check_by_keyboard(here) -> None:
     """Move every slider of a page with keys alone, with the network closed."""
-    here.page.wait_for_load_state("networkidle")  # the icon comes after the page
+    here.page.wait_for_timeout(1500)  # the icon comes a while after the page
     here.context.set_offline(True)
     figures = here.page.locator(".mflib-slider").all()
     assert figures
