@@ -46,11 +46,11 @@ def rounds_of(row: Results) -> list[float]:
 
 
 def duration(seconds: float) -> str:
-    """Write a time in two digits, in the unit that suits it."""
+    """Write a time in two digits, in the unit that suits it, on one line."""
     seconds = float(f"{seconds:.2g}")
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size or unit == "µs":
-            return f"{float(f'{seconds / size:.2g}'):g} {unit}"
+            return f"{float(f'{seconds / size:.2g}'):g}\xa0{unit}"
     raise AssertionError
 
 
@@ -62,11 +62,12 @@ def times(ratio: float | None) -> str:
 
 
 def with_range(ratios: list[float]) -> str:
-    """Write the median in two digits, the lowest and the highest in three."""
+    """Write the median, the lowest and the highest; near 1 with two decimals."""
     if not ratios:
         return ""
-    low, high = (f"{float(f'{one:.3g}'):g}" for one in (min(ratios), max(ratios)))
-    return f"{times(median(ratios))} ({low} to {high})"
+    ends = (min(ratios), max(ratios))
+    low, high = (times(one) if one > 10 else f"{one:.2f}" for one in ends)
+    return f"{times(median(ratios))} ({low}\xa0to\xa0{high})"
 
 
 def cost_line(row: Results) -> str:
@@ -274,30 +275,29 @@ def cost_rows(results: Results, size: int) -> list[list[str]]:
         why = results["libraries"][entry["library"]]["missing"]
         row = measured.get(name)
         if why:
-            rows.append([name, entry["unit"], f"missing: {why}", "", "", ""])
+            rows.append([name, f"missing: {why}", "", "", ""])
         elif row and rounds_of(row):
             low, high = min(rounds_of(row)), max(rounds_of(row))
             ours = REFERENCE[entry["kind"]]
             ratios = ratios_of(results, name, ours, size)
-            note = "" if row["share"] == 1 else f", {row['share']:g} of it measured"
+            share = "" if row["share"] == 1 else f" ({row['share']:g} of it measured)"
             rows.append(
                 [
                     name,
-                    entry["unit"] + note,
-                    duration(median(rounds_of(row))),
+                    duration(median(rounds_of(row))) + share,
                     f"{duration(low)} to {duration(high)}",
                     "1" if name == ours else with_range(ratios),
                     f"{row['peak_mb']:,.0f}",
                 ]
             )
         elif row:
-            rows.append([name, entry["unit"], f"failed: {row['error']}", "", "", ""])
+            rows.append([name, f"failed: {row['error']}", "", "", ""])
     for least in results["least"]:
         if least["size"] == size:
             kind = f"estimated limit, {least['kind']}"
             ours = seconds_of(results, REFERENCE[least["kind"]], size)
             ratio = least["seconds"] / ours if ours else None
-            rows.append([kind, "", duration(least["seconds"]), "", times(ratio), ""])
+            rows.append([kind, duration(least["seconds"]), "", times(ratio), ""])
     return rows
 
 
@@ -332,8 +332,9 @@ def aim_rows(results: Results) -> list[list[str]]:
 
 def render(results: Results) -> str:
     """Write the whole run in Markdown."""
-    parts = [machine(results)]
-    header = ["", "one pass", "seconds", "spread", "times mflib's", "peak MB"]
+    units = [[entry["entry"], entry["unit"]] for entry in results["entries"]]
+    parts = [machine(results), table(["", "one pass"], units)]
+    header = ["", "a pass", "spread", "times mflib's", "peak MB"]
     sizes = {row["size"] for row in results["cost"]}
     for size, words in SIZES.items():
         if size in sizes:
