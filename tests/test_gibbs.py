@@ -112,35 +112,57 @@ def test_rows_are_drawn_from_the_closed_form():
     train, _ = make_low_rank_ratings(4, 30, 2, density=0.4, generator=generator)
     features = torch.randn(30, 3, generator=generator)
     prior_mean = torch.tensor([0.5, -0.2, 0.1])
-    rows = Rows(torch.zeros(4, 3), prior_mean, torch.tensor([1.0, 2.0, 4.0]))
+    rows = Rows(torch.zeros(5, 3), prior_mean, torch.tensor([1.0, 2.0, 4.0]))
     alpha = torch.tensor(2.5)
-    by_user = SparseRows(train.users, train.items, train.values, 4, 30)
+    by_user = SparseRows(train.users, train.items, train.values, 5, 30)
 
     def draw(generator):
         return draw_rows(rows, by_user, by_user.values, features, alpha, generator)
 
-    for i in range(4):
+    for i in range(5):  # the last has no ratings
         mine = train.users == i
         x, t = features[train.items[mine]], train.values[mine]
         precision = alpha * x.T @ x + torch.diag(rows.precision)
         moment = alpha * x.T @ t + rows.precision * prior_mean
         mean = torch.linalg.solve(precision, moment)
         # The draw is an affine map of its noise: undo it, and find the noise itself.
-        noise = torch.randn(4, 3, generator=seeded(7))[i]
+        noise = torch.randn(5, 3, generator=seeded(7))[i]
         factor = torch.linalg.cholesky(precision)
         recovered = factor.T @ (draw(seeded(7))[i] - mean)
         torch.testing.assert_close(recovered, noise, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"precision": [0.0, 0.0, 0.0]}, "rows.precision must be greater than 0"),
+        ({"precision": [1.0, 1.0]}, "rows.precision must have shape"),
+        ({"alpha": 0.0}, "noise_precision must be greater than 0"),
+        ({"features": [[1, 1, 1], [1, 1, 1]]}, "features must have dtype"),
+        ({"targets": [1e300, 1e300]}, "targets, features, noise_precision and rows"),
+        ({"features": [[1e200] * 3] * 2}, "targets, features, noise_precision and"),
+    ],
+)
+def test_draw_rows_names_what_it_cannot_use(change, message):
+    known = SparseRows(torch.tensor([0, 0]), torch.tensor([0, 1]), torch.ones(2), 1, 2)
+    good = {"precision": [1.0] * 3, "alpha": 1e100, "targets": [1.0, 1.0]}
+    good["features"] = [[1e-3] * 3] * 2
+    given = {name: torch.tensor(value) for name, value in (good | change).items()}
+    rows = Rows(torch.zeros(1, 3), torch.zeros(3), given.pop("precision"))
+    alpha = given.pop("alpha")
+    with pytest.raises((TypeError, ValueError), match=message):
+        draw_rows(rows, known, **given, noise_precision=alpha, generator=seeded(0))
+
+
 def test_scales_are_drawn_from_the_normal_gamma_posterior():
     # 20,000 draws against the closed form's moments. False alarms of a seed: means, 5
-    # standard errors, 2 * 6e-7; variances, 0.1 is 9 of theirs, nothing to that.
-    values = torch.randn(30, 1, generator=seeded(0)) * 0.5 + 1.0
+    # standard errors, 2 * 6e-7; variances, 0.1 is 7 of theirs, nothing to that.
+    values = torch.randn(5, 1, generator=seeded(0)) * 0.5 + 3.0
     scale, dof, generator = torch.tensor([2.0]), 3, seeded(1)
     draws = [draw_scales(values, scale, dof, generator) for _ in range(20_000)]
     mean = torch.stack([m for m, _ in draws])[:, 0]
     precision = torch.stack([p for _, p in draws])[:, 0]
-    n, average = 30, values.mean()
+    n, average = 5, values.mean()
     rest = (values - average).square().sum() + n / (n + 1) * average**2
     rate = (dof * 4.0 + rest) / 2
     shape = (dof + n) / 2
