@@ -139,13 +139,16 @@ def test_rows_are_drawn_from_the_closed_form():
         ({"precision": [1.0, 1.0]}, "rows.precision must have shape"),
         ({"alpha": 0.0}, "noise_precision must be greater than 0"),
         ({"features": [[1, 1, 1], [1, 1, 1]]}, "features must have dtype"),
-        ({"targets": [1e300, 1e300]}, "targets, features, noise_precision and rows"),
+        (
+            {"targets": [1e300, 1e300]},
+            r"noise_precision and rows must .* got -?(inf|nan)",
+        ),
         ({"features": [[1e200] * 3] * 2}, "targets, features, noise_precision and"),
     ],
 )
 def test_draw_rows_names_what_it_cannot_use(change, message):
     known = SparseRows(torch.tensor([0, 0]), torch.tensor([0, 1]), torch.ones(2), 1, 2)
-    good = {"precision": [1.0] * 3, "alpha": 1e100, "targets": [1.0, 1.0]}
+    good = {"precision": [1.0] * 3, "alpha": 1e12, "targets": [1.0, 1.0]}
     good["features"] = [[1e-3] * 3] * 2
     given = {name: torch.tensor(value) for name, value in (good | change).items()}
     rows = Rows(torch.zeros(1, 3), torch.zeros(3), given.pop("precision"))

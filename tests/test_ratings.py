@@ -38,7 +38,6 @@ def test_takes_ids_of_any_whole_dtype(dtype):
     ids = np.array([0, 100], dtype=dtype)
     ratings = Ratings(ids, ids, [1.0, 2.0], n_users=np.int16(300), n_items=256)
     assert ratings.users.tolist() == [0, 100]
-    assert type(ratings.n_users) is int
     assert ratings.density == 2 / (300 * 256)
 
 
@@ -48,6 +47,13 @@ def test_a_floating_tensor_keeps_its_dtype_and_so_do_its_subsets():
     )
     assert single.values.dtype == torch.float32
     assert single.subset(torch.tensor([0])).values.dtype == torch.float32
+
+
+@pytest.mark.parametrize("values", [torch.tensor([1, 2]), np.float32([1, 2]), [1, 2]])
+def test_all_else_gets_the_default_dtype(values):
+    ratings = Ratings([0, 1], [0, 1], values, n_users=np.int16(2), n_items=np.int16(2))
+    assert ratings.values.dtype == torch.get_default_dtype()
+    assert type(ratings.n_users) is type(ratings.n_items) is int
 
 
 def test_takes_read_only_and_strided_arrays():
@@ -78,6 +84,17 @@ def test_takes_read_only_and_strided_arrays():
         ),
         ({"users": [], "items": [], "values": []}, ValueError, ["empty"]),
         ({"users": [1, 1], "items": [0, 0]}, ValueError, ["pair (1, 0)", "twice"]),
+        (  # the pair is not the first one, in order and out of it
+            {"users": [0, 1, 1], "items": [0, 0, 0], "values": [1.0, 2.0, 3.0]},
+            ValueError,
+            ["pair (1, 0)", "positions 1 and 2"],
+        ),
+        (
+            {"users": [1, 0, 1], "items": [1, 0, 1], "values": [1.0, 2.0, 3.0]},
+            ValueError,
+            ["pair (1, 1)", "positions 0 and 2"],
+        ),
+        ({"values": [1.0, 1e120]}, ValueError, ["values", "at most 1e+100", "1e+120"]),
         ({"n_users": 0}, ValueError, ["n_users", "at least 1"]),
         ({"n_items": 2.0}, TypeError, ["n_items", "whole number"]),
         ({"n_items": True}, TypeError, ["n_items", "whole number"]),

@@ -6,6 +6,14 @@ import torch
 from mflib import make_low_rank_ratings, rmse, seeded
 
 
+def test_seeds_of_64_bits():
+    draws = [torch.rand(2, generator=seeded(seed)) for seed in (0, 2**64 - 1)]
+    assert not torch.equal(*draws)
+    for seed in (-1, 2**64):
+        with pytest.raises(ValueError, match=rf"seed must .*, got {seed}\b"):
+            seeded(seed)
+
+
 def test_ratings_are_truth_plus_noise_of_the_stated_size():
     ratings, truth = make_low_rank_ratings(
         200,
