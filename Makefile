@@ -75,7 +75,7 @@ test: $(TESTER) $(KATEX)
 	@echo "7/8 The site builds without a warning"
 	@$(MAKE) --no-print-directory book
 	@echo "8/8 The built site in a browser: pytest -m browser"
-	@$(BIN)/python -m pytest -q -rs -n 3 --dist loadgroup -m browser tests/browser
+	@$(BIN)/python -m pytest -q -rs -n 3 --dist worksteal -m browser tests/browser
 	@echo "All checks passed."
 
 live: $(READER)

@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin
 
@@ -273,15 +274,16 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
 def print_book(browser: Browser, site: Path) -> bytes:
     """Print twice: only the first print tells the page numbers in the contents."""
     book = join(site)
-    # Beside the site, not in it: only there may the browser read the site's files.
-    source = site.parent / "book.html"
-    source.write_text(str(book), encoding="utf-8")
-    page = browser.new_page(
-        viewport={"width": WIDTH, "height": 1000}, color_scheme="light", offline=True
-    )
-    try:
+    window = {"width": WIDTH, "height": 1000}
+    with (
+        # Beside the site, not in it: only there may the browser read the site's files.
+        NamedTemporaryFile(suffix=".html", dir=site.parent) as source,
+        browser.new_page(viewport=window, color_scheme="light", offline=True) as page,
+    ):
+        source.write(str(book).encode())
+        source.flush()
         page.emulate_media(media="print", color_scheme="light")
-        page.goto(source.as_uri(), wait_until="load")
+        page.goto(Path(source.name).as_uri(), wait_until="load")
         page.evaluate(FIT)
         how = {"prefer_css_page_size": True, "tagged": True, "outline": True}
         numbers = page_numbers(page.pdf(**how))
@@ -293,9 +295,6 @@ def print_book(browser: Browser, site: Path) -> bytes:
             numbers,
         )
         return page.pdf(**how)
-    finally:
-        page.close()
-        source.unlink()
 
 
 def link_from(page: Path, name: str, n_pages: int) -> None:

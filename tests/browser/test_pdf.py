@@ -13,7 +13,6 @@ from pypdf import PdfReader
 from tests.browser.conftest import SITE
 from tools import pdf
 
-pytestmark = pytest.mark.xdist_group("pdf")  # all read one print
 CUT = 3  # points that a glyph may stand out, such as an italic one
 
 
