@@ -27,6 +27,7 @@ CASES = [
         "DEFAULT",
     ),
     ("elsewhere", "import time\ntime.tzset()\nprint(time.tzname[0])", "NZST"),
+    ("mkl-compatible", "import os\nprint(os.environ['MKL_CBWR'])", "COMPATIBLE"),
     (
         "elsewhere",
         "import locale\nprint(locale.setlocale(locale.LC_ALL, ''))",
@@ -43,6 +44,67 @@ def test_a_setting_arrives_in_the_kernel(
     well, report = robust.run_once([path], robust.environment(setting), timeout=60)
     assert well, report
     assert "1 passed" in report
+
+
+# Each computes one thing twice; "{}" tests that both results are the same.
+TWICE = {
+    "product": "x = torch.rand(9, 9)\na, b = x @ x, x @ x",
+    "sparse product": (
+        "x = torch.rand(9, 9)\ns = x.to_sparse_csr()\na, b = s @ x, s @ x"
+    ),
+    "solve": "x = torch.rand(9, 9)\na, b = (torch.linalg.solve(x, x[0]) for _ in 'ab')",
+    "sum": "x = torch.rand(9, 9)\na, b = x.sum(0), x.sum(0)",
+    "mean": "x = torch.rand(9, 9)\na, b = x.mean(0), x.mean(0)",
+    "gradient": (
+        "x = torch.rand(9, 9, requires_grad=True)\n"
+        "a, b = (torch.autograd.grad((x @ x).sum(), x)[0] for _ in 'ab')"
+    ),
+    "NumPy": (
+        "import numpy as np\nx = np.random.default_rng(0).random((9, 9))\n"
+        "a, b = (torch.tensor(np.linalg.svd(x).S) for _ in 'ab')"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Reports on TWICE, plain and disturbed, asked to be equal and to be close."""
+    folder = tmp_path_factory.mktemp("twice")
+    paths = []
+    for check in ("assert torch.equal(a, b)", "torch.testing.assert_close(a, b)"):
+        cells = [new_code_cell("import warnings\nimport torch", execution_count=1)]
+        cells[0].source += "\nwarnings.simplefilter('ignore')"
+        cells += [
+            new_code_cell(f"{source}\n{check}", execution_count=2)
+            for source in TWICE.values()
+        ]
+        paths.append(folder / f"{check.split('(')[0].split('.')[-1]}.ipynb")
+        nbformat.write(new_notebook(cells=cells), paths[-1])
+    report = {}
+    for path in paths:
+        for setting in ("plain", "rounding"):
+            changed = robust.environment(setting)
+            report[f"{path.stem} {setting}"] = robust.run_once([path], changed, 60)[1]
+    return report
+
+
+@pytest.mark.parametrize("position", range(1, len(TWICE) + 1), ids=TWICE)
+def test_equality_to_the_last_bit_fails_under_rounding(twice, position: int) -> None:
+    assert twice["equal rounding"][position] == "F"  # as in ".FFFFFFF"
+
+
+def test_closeness_passes_under_rounding_and_equality_without(twice) -> None:
+    passed = f"{len(TWICE) + 1} passed"
+    assert passed in twice["assert_close rounding"], twice["assert_close rounding"]
+    assert passed in twice["equal plain"], twice["equal plain"]
+
+
+def test_disturbed_kernels_have_no_name_more(tmp_path: Path) -> None:
+    source = "print([n for n in dir() if not n.startswith('_')])"
+    names = "['In', 'Out', 'exit', 'get_ipython', 'open', 'quit']"
+    path = write_notebook(tmp_path / "a.ipynb", source, names)
+    well, report = robust.run_once([path], robust.environment("rounding"), timeout=60)
+    assert well, report
 
 
 @pytest.fixture
@@ -81,7 +143,9 @@ def test_every_setting_has_its_turn(monkeypatch) -> None:
     pairs = [(c.get("OMP_NUM_THREADS"), c.get("ATEN_CPU_CAPABILITY")) for c in seen]
     assert {(t, i) for t in "12" for i in ("default", "avx2")} < set(pairs)
     assert sum("TZ" in c for c in seen) == 1
-    assert len(seen) == 6
+    assert sum("PYTHONSTARTUP" in c for c in seen) == 1
+    assert {c.get("MKL_CBWR") for c in seen} > {"COMPATIBLE", "AVX2", "AVX512"}
+    assert len(seen) == len(robust.SETTINGS)
 
 
 def test_a_random_order_can_be_had_again(runs, capsys) -> None:

@@ -27,7 +27,7 @@ CHAPTERS = ROOT / "chapters"
 LOCALES = ("de_DE.UTF-8", "fr_FR.UTF-8", "en_US.UTF-8", "C.UTF-8", "C")
 TIME_ZONE = "Pacific/Auckland"
 
-SHUFFLED, ELSEWHERE = "shuffled", "elsewhere"
+SHUFFLED, ELSEWHERE, ROUNDING = "shuffled", "elsewhere", "rounding"
 THREADS = {
     f"threads-{threads}-{instructions}": {
         "OMP_NUM_THREADS": threads,
@@ -35,7 +35,18 @@ THREADS = {
     }
     for threads, instructions in product("12", ("default", "avx2"))
 }
-SETTINGS = (*THREADS, ELSEWHERE, SHUFFLED)
+# What PyTorch's linear algebra (MKL) and NumPy's (OpenBLAS) take the processor for;
+# on a processor of another kind, such as ARM, this changes nothing.
+PROCESSORS = {
+    f"{library.lower()}-{value.lower()}": {variable: value}
+    for library, variable, values in (
+        ("MKL", "MKL_CBWR", ("COMPATIBLE", "AVX2", "AVX512")),
+        ("MKL-enables", "MKL_ENABLE_INSTRUCTIONS", ("SSE4_2", "AVX2", "AVX512")),
+        ("OpenBLAS", "OPENBLAS_CORETYPE", ("Nehalem", "Haswell")),
+    )
+    for value in values
+}
+SETTINGS = (*THREADS, *PROCESSORS, ELSEWHERE, SHUFFLED, ROUNDING)
 PLAIN = "plain"
 
 
@@ -58,7 +69,10 @@ def environment(setting: str) -> dict[str, str]:
     """Return the variables that a setting changes."""
     if setting == ELSEWHERE:
         return {"TZ": TIME_ZONE, "LC_ALL": foreign_locale()}
-    return THREADS.get(setting, {})
+    if setting == ROUNDING:  # the kernel imports tools.rounding before its first cell
+        startup = ROOT / "tools" / "rounding_startup.py"
+        return {"PYTHONSTARTUP": str(startup), "PYTHONPATH": str(ROOT)}
+    return {**THREADS, **PROCESSORS}.get(setting, {})
 
 
 def in_order(notebooks: list[Path], setting: str, seed: int) -> list[Path]:
