@@ -112,7 +112,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Stand in for pytest: note the notebooks of each run; the third run fails."""
     seen: list[list[str]] = []
 
-    def run_once(notebooks, changed, timeout):
+    def run_once(notebooks, changed, timeout, workers):
         seen.append([path.stem for path in notebooks])
         return len(seen) != 3, f"a report\n== run {len(seen)} =="
 
@@ -137,7 +137,10 @@ def test_every_setting_has_its_turn(monkeypatch) -> None:
     monkeypatch.setattr(
         robust,
         "run_once",
-        lambda notebooks, changed, timeout: (seen.append(dict(changed)) or True, "."),
+        lambda notebooks, changed, timeout, workers: (
+            seen.append(dict(changed)) or True,
+            ".",
+        ),
     )
     assert robust.main([]) == 0
     pairs = [(c.get("OMP_NUM_THREADS"), c.get("ATEN_CPU_CAPABILITY")) for c in seen]

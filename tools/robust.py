@@ -83,11 +83,13 @@ def in_order(notebooks: list[Path], setting: str, seed: int) -> list[Path]:
 
 
 def run_once(
-    notebooks: list[Path], changed: Mapping[str, str], timeout: int
+    notebooks: list[Path], changed: Mapping[str, str], timeout: int, workers: int = 0
 ) -> tuple[bool, str]:
     """Test the notebooks in this order; return whether all is well, and the report."""
     gates = ("-p", "tests.nbval_gate", "--nbval", "--nbval-current-env")
-    command = (sys.executable, "-m", "pytest", "-q", "-rs", *gates)
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", *gates]
+    if workers:
+        command += ["-n", str(workers), "--dist", "loadfile"]
     done = subprocess.run(
         [*command, f"--nbval-cell-timeout={timeout}", *map(str, notebooks)],
         cwd=ROOT,
@@ -118,6 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--times", type=int, default=1, help="how often (%(default)s)")
     parser.add_argument("--seed", type=int, help="of the random order (a new one)")
     parser.add_argument("--timeout", type=int, default=120, help="seconds for a cell")
+    parser.add_argument("--workers", type=int, default=0, help="notebooks at a time")
     parser.add_argument(
         "--chapter", type=Path, action="append", help="a notebook (all)"
     )
@@ -140,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
             words += [f"--seed {seed_of_run}:", ", ".join(path.stem for path in order)]
         print(f"{number}/{len(plan)} {' '.join(words)}", flush=True)
         begun = time.monotonic()
-        well, report = run_once(order, changed, options.timeout)
+        well, report = run_once(order, changed, options.timeout, options.workers)
         took = time.monotonic() - begun
         if not well:
             print(report)
