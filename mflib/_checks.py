@@ -140,9 +140,9 @@ def generator(name: str, value: Any) -> torch.Generator:
     return generator
 
 
-def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:
-    """Refuse what are not ids of users and items of a model, one pair per entry."""
-    for name, value, size in (("users", users, n_users), ("items", items, n_items)):
+def pairs(users: Any, items: Any, u: Tensor, v: Tensor) -> torch.Size:
+    """Return the shape of the pairs of ids of users and items, rows of u and of v."""
+    for name, value, rows in (("users", users, u), ("items", items, v)):
         if not isinstance(value, Tensor) or value.dtype not in (
             torch.int32,
             torch.int64,
@@ -152,6 +152,12 @@ def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:
                 f"{name} must be a tensor of ids, got {value!r:.80} of {kind}; "
                 "use torch.tensor(ids) with whole numbers"
             )
+        if value.device != rows.device:
+            raise ValueError(
+                f"{name} must be on the model's device {rows.device}, got "
+                f"{value.device}; move the model with .to('{value.device}')"
+            )
+        size = len(rows)
         outside = (value < 0) | (value >= size)
         if outside.any():
             raise ValueError(
@@ -159,11 +165,14 @@ def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:
                 f"{value[outside][0].item()}; the model has {size} {name}, leave "
                 "out the others"
             )
-    if users.shape != items.shape:
+    try:
+        shape: torch.Size = torch.broadcast_shapes(users.shape, items.shape)
+    except RuntimeError as error:
         raise ValueError(
-            "users and items must have the same shape, got "
+            "users and items must have shapes that broadcast, got "
             f"{tuple(users.shape)} and {tuple(items.shape)}; give one pair per rating"
-        )
+        ) from error
+    return shape
 
 
 def tensor(

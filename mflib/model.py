@@ -85,18 +85,15 @@ class MF(nn.Module):
             nn.init.normal_(self.V.weight, std=init_std, generator=generator)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return the predicted rating of each (user, item) pair, shape (n,)."""
-        if getattr(users, "shape", None) != getattr(items, "shape", None):
-            self._check(users, items)
+        """Return the predicted rating of each (user, item) pair.
+
+        Shapes broadcast: ``model(users[:, None], items)`` has a row per user.
+        """
         try:
             return self._predict(users, items)
         except (IndexError, RuntimeError, TypeError):  # cheaper than to look first
-            self._check(users, items)
+            _checks.pairs(users, items, self.U.weight, self.V.weight)
             raise
-
-    def _check(self, users: Tensor, items: Tensor) -> None:
-        sizes = self.U.num_embeddings, self.V.num_embeddings
-        _checks.pairs(users, items, *sizes)
 
     def _predict(self, users: Tensor, items: Tensor) -> Tensor:
         prediction: Tensor = self.mean + (self.U(users) * self.V(items)).sum(-1)
