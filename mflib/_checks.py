@@ -5,8 +5,9 @@ Every message names the argument, the value and what to do instead.
 
 import math
 import numbers
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,9 @@ def real(
 
 
 def vector(name: str, values: Any) -> Tensor:
-    """Return a 1-D tensor with a copy of ``values``: the caller's data stay theirs."""
+    """Return a 1-D tensor on the CPU, a copy of ``values``."""
     if isinstance(values, Tensor):
-        tensor = values.detach().clone()
+        tensor = values.detach().to("cpu", copy=True)
     else:
         try:
             array = np.asarray(values)
@@ -205,6 +206,31 @@ def finite(
         got = result.detach()[broken].flatten()[0].item()
         raise ValueError(f"{names} must give finite numbers, got {got}; {advice}")
     return result
+
+
+@contextmanager
+def usual_modes(*, gradients: bool) -> Iterator[None]:
+    """Compute on the CPU and in full precision, whatever modes the caller has set.
+
+    These are no_grad and inference_mode, autocast, and a default device.
+    """
+    elsewhere = torch.empty(0).device.type != "cpu"
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+        torch.autocast("cpu", enabled=False),
+        torch.device("cpu") if elsewhere else nullcontext(),  # it slows every call
+    ):
+        yield
+
+
+def warn_interrupted(done: int, asked: int, what: str) -> None:
+    """Tell the caller of a function under usual_modes that it returns early."""
+    warnings.warn(
+        f"interrupted: {done} of {asked} {what} are complete, and returned",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 @contextmanager

@@ -56,6 +56,7 @@ class MF(nn.Module):
 
     mean: Tensor
 
+    @torch.inference_mode(False)  # parameters made under it could not be trained
     def __init__(
         self,
         n_users: int,
@@ -127,12 +128,17 @@ def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
 
 
 def check_shape(predictions: Tensor, values: Tensor) -> None:
-    """Refuse predictions that would be broadcast against the ratings."""
+    """Refuse predictions that would be broadcast, or are not where the ratings are."""
     shape = getattr(predictions, "shape", None)
     if shape != values.shape:
         raise ValueError(
             f"the model must return a tensor of one prediction per rating, shape "
             f"{tuple(values.shape)}, got {type(predictions).__name__} of shape {shape}"
+        )
+    if predictions.device != values.device:
+        raise ValueError(
+            f"the model must predict on the ratings' device, {values.device}, got "
+            f"{predictions.device}; use model.to('{values.device}')"
         )
 
 
