@@ -5,8 +5,9 @@ Every message names the argument, the value and what to do instead.
 
 import math
 import numbers
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,9 @@ def real(
 
 
 def vector(name: str, values: Any) -> Tensor:
-    """Return a 1-D tensor with a copy of ``values``: the caller's data stay theirs."""
+    """Return a 1-D tensor on the CPU, a copy of ``values``."""
     if isinstance(values, Tensor):
-        tensor = values.detach().clone()
+        tensor = values.detach().to("cpu", copy=True)
     else:
         try:
             array = np.asarray(values)
@@ -140,9 +141,9 @@ def generator(name: str, value: Any) -> torch.Generator:
     return generator
 
 
-def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:
-    """Refuse what are not ids of users and items of a model, one pair per entry."""
-    for name, value, size in (("users", users, n_users), ("items", items, n_items)):
+def pairs(users: Any, items: Any, u: Tensor, v: Tensor) -> torch.Size:
+    """Return the shape of the pairs of ids of users and items, rows of u and of v."""
+    for name, value, rows in (("users", users, u), ("items", items, v)):
         if not isinstance(value, Tensor) or value.dtype not in (
             torch.int32,
             torch.int64,
@@ -152,6 +153,12 @@ def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:
                 f"{name} must be a tensor of ids, got {value!r:.80} of {kind}; "
                 "use torch.tensor(ids) with whole numbers"
             )
+        if value.device != rows.device:
+            raise ValueError(
+                f"{name} must be on the model's device {rows.device}, got "
+                f"{value.device}; move the model with .to('{value.device}')"
+            )
+        size = len(rows)
         outside = (value < 0) | (value >= size)
         if outside.any():
             raise ValueError(
@@ -159,11 +166,14 @@ def pairs(users: Any, items: Any, n_users: int, n_items: int) -> None:
                 f"{value[outside][0].item()}; the model has {size} {name}, leave "
                 "out the others"
             )
-    if users.shape != items.shape:
+    try:
+        shape: torch.Size = torch.broadcast_shapes(users.shape, items.shape)
+    except RuntimeError as error:
         raise ValueError(
-            "users and items must have the same shape, got "
+            "users and items must have shapes that broadcast, got "
             f"{tuple(users.shape)} and {tuple(items.shape)}; give one pair per rating"
-        )
+        ) from error
+    return shape
 
 
 def tensor(
@@ -196,6 +206,31 @@ def finite(
         got = result.detach()[broken].flatten()[0].item()
         raise ValueError(f"{names} must give finite numbers, got {got}; {advice}")
     return result
+
+
+@contextmanager
+def usual_modes(*, gradients: bool) -> Iterator[None]:
+    """Compute on the CPU and in full precision, whatever modes the caller has set.
+
+    These are no_grad and inference_mode, autocast, and a default device.
+    """
+    elsewhere = torch.empty(0).device.type != "cpu"
+    with (
+        torch.inference_mode(False),
+        torch.set_grad_enabled(gradients),
+        torch.autocast("cpu", enabled=False),
+        torch.device("cpu") if elsewhere else nullcontext(),  # it slows every call
+    ):
+        yield
+
+
+def warn_interrupted(done: int, asked: int, what: str) -> None:
+    """Tell the caller of a function under usual_modes that it returns early."""
+    warnings.warn(
+        f"interrupted: {done} of {asked} {what} are complete, and returned",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from mflib.ratings import Ratings
 from mflib.sparse import SparseRows, both_sides
 
 
+@_checks.usual_modes(gradients=False)
 def als(
     train: Ratings,
     *,
@@ -32,7 +33,8 @@ def als(
     """Minimise slide S7's J by solving for all u_i, then for all v_j, in turn.
 
     With V fixed, J is one ridge regression per user, whose minimiser has a closed
-    form; with U fixed, one per item. So J never rises.
+    form; with U fixed, one per item. So J never rises. An interrupt
+    (KeyboardInterrupt) ends it with the last complete sweep, and a RuntimeWarning.
 
     Parameters
     ----------
@@ -60,7 +62,8 @@ def als(
     Returns
     -------
     model : MF
-        Users and items without ratings have zero factors and zero biases.
+        Users and items without ratings have zero factors and zero biases. Its
+        predictions carry gradients, as any module's: ``.detach()`` drops them.
     history : pandas.DataFrame
         One row per sweep, from 0 (the start): J in column ``objective``, and RMSE in
         columns train, validation and test as given.
@@ -122,7 +125,7 @@ def als(
         J = _checks.finite(sizes, squares["train"] + penalties)
         return {"objective": float(J), **errors}
 
-    with torch.no_grad(), _checks.within_bounds(sizes):
+    with _checks.within_bounds(sizes):
         users = torch.cat(
             [e.weight for e in (model.U, model.user_bias) if e is not None], dim=1
         )
@@ -136,7 +139,7 @@ def als(
                 items = ridge_rows(*data.item_half(users), a_items)
                 last = users, items, [*last[2], record(users, items)]
         except KeyboardInterrupt:
-            pass
+            _checks.warn_interrupted(len(last[2]) - 1, sweeps, "sweeps")
         users, items, history = last
         model.U.weight.copy_(users[:, :rank])
         model.V.weight.copy_(items[:, :rank])
@@ -164,7 +167,8 @@ class Data:
         dtype = ratings.values.dtype if dtype is None else dtype
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(
-                f"dtype must be torch.float32 or torch.float64, got {dtype!r}"
+                f"dtype must be torch.float32 or torch.float64, got {dtype!r}, by "
+                "default that of the ratings; pass dtype=torch.float64"
             )
         values = (ratings.values - mean).to(dtype)
         self.rank, self.biases, self.dtype = rank, biases, values.dtype

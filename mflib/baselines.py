@@ -54,6 +54,7 @@ def bias_baseline(train: Ratings, *, lam: float = 0.0, sweeps: int = 50) -> MF:
         errors = train.values - mean - b[train.users]
         c = shrunk_mean(train.items, errors, train.n_items)
     model = MF(train.n_users, train.n_items, 1, biases=True, mean=mean, init_std=0.0)
+    model.to(train.values.dtype)
     biases = {"user_bias.weight": b[:, None], "item_bias.weight": c[:, None]}
     model.load_state_dict({**model.state_dict(), **biases})
-    return model.to(train.values.dtype)
+    return model

@@ -72,6 +72,7 @@ class State:
     noise_precision: Tensor
 
 
+@_checks.usual_modes(gradients=False)
 def gibbs(
     train: Ratings,
     *,
@@ -94,7 +95,8 @@ def gibbs(
     (with b_i), all v_j (with c_j), and the mean and precision of each coordinate, as
     Salakhutdinov & Mnih (2008, doi:10.1145/1390156.1390267), with one precision per
     coordinate in place of a full matrix; and the noise, which they keep fixed. An
-    interrupt (KeyboardInterrupt) ends it with the samples kept so far, if there is one.
+    interrupt (KeyboardInterrupt) ends it with the samples kept so far, if there is one,
+    and a RuntimeWarning.
 
     Parameters
     ----------
@@ -204,6 +206,7 @@ def gibbs(
     except KeyboardInterrupt:
         if not history:
             raise
+        _checks.warn_interrupted(len(history), samples, "samples")
     table = pd.DataFrame(
         history, index=pd.RangeIndex(1, len(history) + 1, name="sample")
     )

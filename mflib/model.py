@@ -56,6 +56,7 @@ class MF(nn.Module):
 
     mean: Tensor
 
+    @torch.inference_mode(False)  # parameters made under it could not be trained
     def __init__(
         self,
         n_users: int,
@@ -85,18 +86,15 @@ class MF(nn.Module):
             nn.init.normal_(self.V.weight, std=init_std, generator=generator)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return the predicted rating of each (user, item) pair, shape (n,)."""
-        if getattr(users, "shape", None) != getattr(items, "shape", None):
-            self._check(users, items)
+        """Return the predicted rating of each (user, item) pair.
+
+        Shapes broadcast: ``model(users[:, None], items)`` has a row per user.
+        """
         try:
             return self._predict(users, items)
         except (IndexError, RuntimeError, TypeError):  # cheaper than to look first
-            self._check(users, items)
+            _checks.pairs(users, items, self.U.weight, self.V.weight)
             raise
-
-    def _check(self, users: Tensor, items: Tensor) -> None:
-        sizes = self.U.num_embeddings, self.V.num_embeddings
-        _checks.pairs(users, items, *sizes)
 
     def _predict(self, users: Tensor, items: Tensor) -> Tensor:
         prediction: Tensor = self.mean + (self.U(users) * self.V(items)).sum(-1)
@@ -130,12 +128,17 @@ def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
 
 
 def check_shape(predictions: Tensor, values: Tensor) -> None:
-    """Refuse predictions that would be broadcast against the ratings."""
+    """Refuse predictions that would be broadcast, or are not where the ratings are."""
     shape = getattr(predictions, "shape", None)
     if shape != values.shape:
         raise ValueError(
             f"the model must return a tensor of one prediction per rating, shape "
             f"{tuple(values.shape)}, got {type(predictions).__name__} of shape {shape}"
+        )
+    if predictions.device != values.device:
+        raise ValueError(
+            f"the model must predict on the ratings' device, {values.device}, got "
+            f"{predictions.device}; use model.to('{values.device}')"
         )
 
 

@@ -39,8 +39,8 @@ class Posterior:
 
     def moments(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance over the samples of each noise-free rating."""
-        _checks.pairs(users, items, self.U.shape[1], self.V.shape[1])
-        total = torch.zeros(len(users), dtype=self.U.dtype)
+        shape = _checks.pairs(users, items, self.U[0], self.V[0])
+        total = torch.zeros(shape, dtype=self.U.dtype)
         squares = torch.zeros_like(total)
         for s in range(len(self.sigma)):  # one at a time: memory for one, not for all
             taste = (self.U[s, users] * self.V[s, items]).sum(-1)

@@ -21,8 +21,8 @@ class Ratings:
     users, items : array-like of int, shape (n,)
         Row and column of each rating, counted from 0.
     values : array-like of float, shape (n,)
-        The ratings, finite, in any unit. A floating-point tensor keeps its dtype;
-        anything else takes torch's default.
+        The ratings, finite, in any unit. A tensor of float32 or float64 keeps its
+        dtype; anything else takes torch's default.
     n_users, n_items : int
         N and M. Users and items without any rating are allowed.
     user_labels, item_labels : pandas.Index, optional
@@ -38,7 +38,8 @@ class Ratings:
 
     Notes
     -----
-    The triples are copied: later changes to the arguments do not reach them.
+    The triples are copied, to the CPU: later changes to the arguments do not reach
+    them.
 
     Examples
     --------
@@ -59,13 +60,15 @@ class Ratings:
     user_labels: pd.Index | None = None
     item_labels: pd.Index | None = None
 
+    @torch.inference_mode(False)  # values made under it could not be learned from
     def __post_init__(self) -> None:
         n_users = _checks.count("n_users", self.n_users)
         n_items = _checks.count("n_items", self.n_items)
         users = _checks.ids("users", self.users, n_users, "n_users")
         items = _checks.ids("items", self.items, n_items, "n_items")
         values = _checks.vector("values", self.values)
-        if not (isinstance(self.values, Tensor) and values.is_floating_point()):
+        widths = torch.float32, torch.float64
+        if not (isinstance(self.values, Tensor) and values.dtype in widths):
             values = values.to(torch.get_default_dtype())
         if not len(users) == len(items) == len(values):
             raise ValueError(

@@ -176,8 +176,9 @@ class _Products(torch.autograd.Function):
 def full_batch(model: nn.Module, ratings: Ratings) -> Callable[[], Tensor] | None:
     """Return a fast equivalent of ``model(ratings.users, ratings.items)``, or None.
 
-    It exists for a plain :class:`MF`, where all predictions are entries of one matrix
-    product, and their gradients are two products with a sparse matrix.
+    Equal up to rounding: it adds in another order. It exists for a plain :class:`MF`,
+    where all predictions are entries of one matrix product, and their gradients are two
+    products with a sparse matrix.
     """
     if not _is_plain(model):
         return None

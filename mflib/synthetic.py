@@ -45,7 +45,7 @@ class Truth:
 
     def __call__(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the noise-free rating of each (user, item) pair."""
-        _checks.pairs(users, items, len(self.U), len(self.V))
+        _checks.pairs(users, items, self.U, self.V)
         biases = self.b[users] + self.c[items]
         return self.mean + biases + (self.U[users] * self.V[items]).sum(-1)
 

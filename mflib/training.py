@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Callable
 
@@ -29,6 +30,7 @@ class DivergenceError(ValueError):
         return str(self.args[0])
 
 
+@_checks.usual_modes(gradients=True)
 def fit(
     model: nn.Module,
     train: Ratings,
@@ -44,9 +46,10 @@ def fit(
 ) -> pd.DataFrame:
     """Train a model in place and return its errors, epoch by epoch.
 
-    Full batches of an :class:`MF` take sparse products: the same numbers, many times
-    faster. An interrupt (KeyboardInterrupt) ends the training with the last complete
-    epoch: of model and history, not of the optimizer.
+    Full batches of an :class:`MF` take sparse products: equal up to rounding, many
+    times faster. An interrupt (KeyboardInterrupt) ends the training with the last
+    complete epoch, of model and history, not of the optimizer, and a RuntimeWarning.
+    Gradients are on and autocast is off, whatever the caller has set.
 
     Parameters
     ----------
@@ -55,7 +58,8 @@ def fit(
     train : Ratings
         The ratings to learn from.
     optimizer : torch.optim.Optimizer
-        Made from this model's parameters.
+        Made from this model's parameters, or from some of them. It steps without a
+        closure, unlike LBFGS.
     epochs : int
         Passes over the training ratings.
     criterion : callable, default nn.MSELoss()
@@ -81,7 +85,8 @@ def fit(
         If a loss or the error after an epoch is not finite, most often from too
         large a learning rate.
     ValueError, TypeError
-        If an argument is out of range or the optimizer does not train this model.
+        If an argument is out of range, the optimizer does not train this model, or
+        the model is in half precision.
 
     Examples
     --------
@@ -113,21 +118,7 @@ def fit(
             "nn.MSELoss()"
         )
     check_sizes(model, train, "train")
-    if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(
-        optimizer, torch.optim.LBFGS
-    ):
-        raise TypeError(
-            f"optimizer must be an optimizer that steps without a closure, made as in "
-            f"torch.optim.Adam(model.parameters()), got {optimizer!r}"
-        )
-    own = {id(parameter) for parameter in model.parameters()}
-    if not any(
-        id(p) in own for group in optimizer.param_groups for p in group["params"]
-    ):
-        raise ValueError(
-            "optimizer holds none of this model's parameters; make it from "
-            "model.parameters()"
-        )
+    check_optimizer(optimizer, model)
 
     fast = full_batch(model, train) if batch_size == n else None
     ahead: Tensor | None = None  # predictions that measure one epoch and start the next
@@ -175,7 +166,8 @@ def fit(
                 else:
                     predictions = model(train.users[batch], train.items[batch])
                 check_shape(predictions, train.values[batch])
-                loss = criterion(predictions, train.values[batch])
+                values = train.values[batch].to(predictions.dtype)
+                loss = criterion(predictions, values)
                 if not isinstance(loss, Tensor) or loss.ndim != 0:
                     raise ValueError(
                         f"criterion must return a scalar tensor, got {loss!r:.80}; "
@@ -184,8 +176,9 @@ def fit(
                 check_finite(loss.item(), epoch)
                 if not loss.requires_grad:
                     raise ValueError(
-                        f"criterion must depend on the predictions, got {loss}, "
-                        "which no parameter changes; for example nn.MSELoss()"
+                        f"criterion must depend on the predictions, and they on the "
+                        f"model's parameters, got {loss} without a gradient; detach "
+                        "neither, and use for example nn.MSELoss()"
                     )
                 loss.backward()
                 optimizer.step()
@@ -195,4 +188,36 @@ def fit(
             errors.append(latest)
     except KeyboardInterrupt:
         model.load_state_dict(kept)
+        _checks.warn_interrupted(len(errors) - 1, epochs, "epochs")
     return table()
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """Refuse an optimizer that fit cannot use, or that would train nothing."""
+    advice = "for example torch.optim.Adam(model.parameters())"
+    _checks.instance("optimizer", optimizer, torch.optim.Optimizer, advice)
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise TypeError(
+            "optimizer must step without a closure, got "
+            f"{type(optimizer).__name__}; take another, {advice}"
+        )
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if not trainable:
+        raise ValueError(
+            "model must have parameters that require gradients, got none, or frozen "
+            "ones; unfreeze them with model.requires_grad_()"
+        )
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    trained = [p for p in trainable if id(p) in held]
+    if not trained:
+        raise ValueError(
+            "optimizer holds none of this model's parameters that require gradients; "
+            "make it from model.parameters(), after any copy or move of the model"
+        )
+    for parameter in trained:
+        if parameter.dtype not in (torch.float32, torch.float64):
+            raise TypeError(
+                "model must be trained in float32 or float64, got "
+                f"{parameter.dtype}, in which small steps are lost; use model.float()"
+            )

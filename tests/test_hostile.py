@@ -367,7 +367,8 @@ def slider_call() -> dict[str, Any]:
 
 def of_pairs(result, arguments) -> bool:
     results = result if isinstance(result, tuple) else (result,)
-    return all(r.shape == arguments["users"].shape for r in results)
+    shape = torch.broadcast_shapes(*(arguments[n].shape for n in ("users", "items")))
+    return all(r.shape == shape for r in results)
 
 
 def of_size(result, arguments) -> bool:

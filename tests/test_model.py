@@ -4,7 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from mflib import MF, Ratings, bias_baseline, mae, objective, rmse, seeded
+from mflib import (
+    MF,
+    Ratings,
+    bias_baseline,
+    gibbs,
+    mae,
+    make_low_rank_ratings,
+    objective,
+    rmse,
+    seeded,
+)
 from mflib.model import predict
 
 
@@ -102,10 +112,26 @@ def test_objective_has_no_penalty_unless_asked(ratings):
     torch.testing.assert_close(objective(model, ratings), objective(model, ratings, 0))
 
 
+def test_some_people_and_all_items_broadcast():
+    known, truth = make_low_rank_ratings(4, 3, 1, density=1.0, generator=seeded(0))
+    posterior, _ = gibbs(known, rank=1, samples=3, burn_in=1, generator=seeded(1))
+    model = MF(4, 3, rank=2, biases=True, generator=seeded(0))
+    for bias in (model.user_bias, model.item_bias):
+        nn.init.normal_(bias.weight, generator=seeded(1))
+    users, items = torch.tensor([3, 1]), torch.arange(3)
+    pairs = torch.cartesian_prod(users, items).T
+    for predictor in (model, posterior, truth):
+        table = predictor(users[:, None], items)
+        assert table.shape == (2, 3)
+        torch.testing.assert_close(table.flatten(), predictor(*pairs))
+    low, high = posterior.interval(users[:, None], items)
+    assert low.shape == high.shape == (2, 3)
+
+
 def test_users_and_items_come_in_pairs():
     model = MF(4, 3, rank=2)
-    with pytest.raises(ValueError, match=r"users and items .* \(2,\) and \(1,\)"):
-        model(torch.tensor([0, 1]), torch.tensor([2]))
+    with pytest.raises(ValueError, match=r"users and items .* \(3,\) and \(2,\)"):
+        model(torch.tensor([0, 1, 2]), torch.tensor([2, 1]))
     with pytest.raises(ValueError, match=r"items must lie"):
         model(torch.tensor([0, 1]), torch.tensor([0, 3]))
     table = torch.tensor([[0, 3], [1, 2]])
@@ -142,7 +168,7 @@ def test_predictions_go_in_slices(ratings):
         return model(users, items)
 
     whole = model(ratings.users, ratings.items)
-    assert torch.equal(predict(watched, ratings, size=3), whole)
+    torch.testing.assert_close(predict(watched, ratings, size=3), whole)
     assert seen == [3, 1]
 
 

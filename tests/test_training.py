@@ -3,11 +3,16 @@
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from mflib import MF, DivergenceError, fit, make_low_rank_ratings, rmse, seeded
+
+# One computation done twice may differ by rounding: a math library takes its order from
+# the processor and from where in memory the numbers lie. Few steps, numbers of order 1.
+ROUNDING = {"rtol": 0, "atol": 1e-10}
 
 
 @pytest.fixture
@@ -33,8 +38,8 @@ def test_full_batch_is_the_plain_loop(parts, criterion):
         optimizer.step()
     adam = torch.optim.Adam(model.parameters(), lr=0.02)
     fit(model, train, optimizer=adam, criterion=criterion, epochs=5)
-    assert torch.equal(model.U.weight, plain.U.weight)
-    assert torch.equal(model.V.weight, plain.V.weight)
+    torch.testing.assert_close(model.U.weight, plain.U.weight, **ROUNDING)
+    torch.testing.assert_close(model.V.weight, plain.V.weight, **ROUNDING)
 
 
 def test_mini_batches_visit_every_rating_once_per_epoch(parts):
@@ -67,7 +72,7 @@ def test_mini_batches_repeat_with_the_generator(parts):
         sgd = torch.optim.SGD(model.parameters(), lr=0.1)
         fit(model, train, optimizer=sgd, epochs=2, batch_size=9, generator=seeded(seed))
         ends.append(model.U.weight)
-    assert torch.equal(ends[0], ends[1])
+    torch.testing.assert_close(ends[0], ends[1], **ROUNDING)
     assert not torch.equal(ends[0], ends[2])
 
 
@@ -82,8 +87,8 @@ def test_history_is_one_row_per_epoch_of_the_parts_given(parts):
     assert list(history.columns) == ["train", "validation", "test"]
     assert history.index.name == "epoch"
     assert list(history.index) == [0, 1, 2, 3, 4]
-    assert history["train"][0] == before
-    assert history["test"][4] == rmse(model, test)
+    assert history["train"][0] == pytest.approx(before)
+    assert history["test"][4] == pytest.approx(rmse(model, test))
     assert history["train"][4] < before
     again = fit(model, train, optimizer=adam, epochs=0)
     assert list(again.columns) == ["train"]
@@ -98,7 +103,7 @@ def test_held_out_parts_are_never_learned_from(parts):
         adam = torch.optim.Adam(model.parameters(), lr=0.02)
         fit(model, train, optimizer=adam, epochs=3, **held_out)
         ends.append(model.U.weight)
-    assert torch.equal(*ends)
+    torch.testing.assert_close(*ends, **ROUNDING)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
@@ -120,7 +125,7 @@ def test_divergence_is_an_error_that_keeps_the_history(parts):
         fit(model, train, optimizer=sgd, epochs=100)
     history = caught.value.history
     assert 1 <= len(history) < 100
-    assert history["train"][0] == rmse(new_model(), train)
+    assert history["train"][0] == pytest.approx(rmse(new_model(), train))
 
 
 def test_divergence_is_whole_after_a_copy(parts):
@@ -147,8 +152,7 @@ def test_an_interrupt_leaves_the_last_complete_epoch(parts, batch_size):
                 raise KeyboardInterrupt
             return super().forward(predictions, values)
 
-    ends = []
-    for epochs, criterion in ((3, nn.MSELoss()), (9, Interrupted())):
+    def trained(epochs, criterion):
         model = new_model()
         adam = torch.optim.Adam(model.parameters(), lr=0.02)
         history = fit(
@@ -161,11 +165,14 @@ def test_an_interrupt_leaves_the_last_complete_epoch(parts, batch_size):
             generator=seeded(3),
             validation=validation,
         )
-        ends.append((model.U.weight, model.V.weight, history))
-    (u, v, whole), (u_short, v_short, short) = ends
-    assert short.equals(whole)
-    assert torch.equal(u, u_short)
-    assert torch.equal(v, v_short)
+        return model.U.weight, model.V.weight, history
+
+    u, v, whole = trained(3, nn.MSELoss())
+    with pytest.warns(RuntimeWarning, match="interrupted: 3 of 9 epochs"):
+        u_short, v_short, short = trained(9, Interrupted())
+    pd.testing.assert_frame_equal(short, whole, rtol=1e-9)
+    torch.testing.assert_close(u, u_short, **ROUNDING)
+    torch.testing.assert_close(v, v_short, **ROUNDING)
 
 
 def test_an_interrupt_in_the_first_epoch_leaves_the_start(parts):
@@ -181,11 +188,11 @@ def test_an_interrupt_in_the_first_epoch_leaves_the_start(parts):
     model, start = new_model(), new_model()
     adam = torch.optim.Adam(model.parameters(), lr=0.02)
     arguments = {"batch_size": 50, "generator": seeded(3)}
-    history = fit(
-        *(model, parts[0]),
-        **{"optimizer": adam, "epochs": 2, "criterion": Interrupted(), **arguments},
-    )
-    assert list(history["train"]) == [rmse(start, parts[0])]
+    arguments |= {"optimizer": adam, "epochs": 2, "criterion": Interrupted()}
+    with pytest.warns(RuntimeWarning, match="interrupted: 0 of 2 epochs") as caught:
+        history = fit(model, parts[0], **arguments)
+    assert caught[0].filename == __file__  # the line that called fit
+    assert list(history["train"]) == pytest.approx([rmse(start, parts[0])])
     assert torch.equal(model.U.weight, start.U.weight)
     assert torch.equal(model.V.weight, start.V.weight)
 
@@ -207,19 +214,12 @@ def test_refuses_bad_arguments(parts, change, error, words):
 
 def test_refuses_optimizers_and_criteria_that_the_loop_cannot_use(parts):
     model = new_model()
-    for optimizer in (torch.optim.LBFGS(model.parameters()), torch.optim.Adam):
-        with pytest.raises(TypeError, match="without a closure"):
-            fit(model, parts[0], optimizer=optimizer, epochs=1)
+    with pytest.raises(TypeError, match=r"optimizer must be a torch.Optimizer"):
+        fit(model, parts[0], optimizer=torch.optim.Adam, epochs=1)
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     each = nn.MSELoss(reduction="none")
     with pytest.raises(ValueError, match="criterion must return a scalar"):
         fit(model, parts[0], optimizer=sgd, criterion=each, epochs=1)
-
-
-def test_refuses_an_optimizer_of_another_model(parts):
-    sgd = torch.optim.SGD(new_model().parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="none of this model's parameters"):
-        fit(new_model(), parts[0], optimizer=sgd, epochs=1)
 
 
 def test_refuses_ratings_of_another_size(parts):
