@@ -80,6 +80,7 @@ test: $(TESTER) $(KATEX)
 
 live: $(READER)
 	@echo "Opening JupyterLab on the chapters (stop it with Ctrl-C)"
+	@$(BIN)/jupyter trust chapters/*.ipynb > /dev/null
 	@$(BIN)/jupyter lab chapters
 
 chapters: $(READER)
