@@ -11,6 +11,9 @@ override MFLIB_DATA := $(if $(filter /% ~%,$(MFLIB_DATA)),,$(CURDIR)/)$(MFLIB_DA
 export MFLIB_DATA
 endif
 
+# Settings of the reader's under which no assert runs, warnings are errors, no figure is drawn.
+unexport PYTHONOPTIMIZE PYTHONWARNINGS MPLBACKEND
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READER := .venv/reader.stamp
