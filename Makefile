@@ -11,6 +11,9 @@ override MFLIB_DATA := $(if $(filter /% ~%,$(MFLIB_DATA)),,$(CURDIR)/)$(MFLIB_DA
 export MFLIB_DATA
 endif
 
+# Settings of the reader's under which no assert runs, warnings are errors, no figure is drawn.
+unexport PYTHONOPTIMIZE PYTHONWARNINGS MPLBACKEND
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READER := .venv/reader.stamp
@@ -86,6 +89,7 @@ test: $(TESTER) $(KATEX)
 
 live: $(READER)
 	@echo "Opening JupyterLab on the chapters (stop it with Ctrl-C)"
+	@$(BIN)/jupyter trust chapters/*.ipynb > /dev/null
 	@$(BIN)/jupyter lab chapters
 
 chapters: $(READER)

@@ -35,8 +35,14 @@ PALETTE = ["#882255", "#44aa99", "#b8860b", "#6699cc", "#661100"]
 
 
 def use_style() -> None:
-    """Set the book's style for all figures that follow."""
+    """Set the book's style for all figures that follow.
+
+    Fonts that you have chosen before, as titles in Korean need them, stay. All else is
+    the book's; set what a projector needs, such as ``font.size``, after this call.
+    """
+    fonts = mpl.rcParams.find_all(r"^font\.(?!size)|^axes\.unicode_minus$")
     mpl.rcdefaults()
+    mpl.rcParams.update(fonts)
     mpl.rcParams.update(
         {
             "figure.figsize": (6.4, 3.6),

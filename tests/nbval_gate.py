@@ -9,13 +9,14 @@ that needs MovieLens are skipped, with the reason, where MovieLens cannot be had
 
 import base64
 import io
+import os
 
 import numpy as np
 import pytest
 from nbval.plugin import IPyNbCell, NbCellError
 from PIL import Image
 
-from tools.chapters import why_no_movielens
+from tools.chapters import kernel_environment, why_no_movielens
 
 # nbval waits this long for a cell's outputs to arrive after the cell has finished (the
 # cell's own time is --nbval-cell-timeout). Its 5 s are short on a busy machine.
@@ -68,6 +69,12 @@ def gate_problem(cell: IPyNbCell) -> str | None:
                 f"levels in some tile, {TOLERANCE} allowed (inf: another size)"
             )
     return None
+
+
+def pytest_configure():
+    environment = kernel_environment()  # nbval's kernels inherit this process's
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,6 +8,7 @@ import base64
 import copy
 import io
 import os
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -22,7 +23,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from tests import tiny_book
-from tools.chapters import launch_source
+from tools.chapters import STARTUP, canonical_bytes, launch_source, problems
+from tools.chapters import run as run_notebooks
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = str(ROOT / "tools" / "chapters.py")
@@ -39,6 +41,9 @@ ax.set_ylim(-1, 3)
 plt.show()"""
 
 FAKE_MFLIB = """\
+"Without data."
+
+
 class DataUnavailableError(OSError):
     pass
 
@@ -48,16 +53,78 @@ def fetch_movielens():
 """
 
 
-def run(*command: str | Path, path: Path | None = None, cwd: Path = ROOT):
+# A cell for each setting that a reader may have, and what it prints for everyone. The
+# last two are no reader's: where modules are, and what a tool asks for.
+SETTINGS = {
+    "MPLBACKEND": (
+        'import matplotlib.pyplot as plt\n\nprint("inline" in plt.get_backend())',
+        "True",
+    ),
+    "matplotlibrc": (
+        'import matplotlib\n\nprint(matplotlib.rcParams["lines.linewidth"])',
+        "1.5",
+    ),
+    "PANDAS_FUTURE_INFER_STRING": (
+        'import pandas as pd\n\nprint(pd.Series(["a"]).dtype)',
+        "str",
+    ),
+    "PYTHONOPTIMIZE": ("import sys\n\nprint(sys.flags.optimize)", "0"),
+    "PYTHONWARNINGS": ("import sys\n\nprint(sys.warnoptions)", "[]"),
+    "PYTHONSTARTUP": ('print("from_python" in globals())', "False"),
+    "start-up file of IPython": ('print("from_ipython" in globals())', "False"),
+    "configuration of IPython": (
+        "print(get_ipython().ast_node_interactivity)",
+        "last_expr",
+    ),
+    "PYTHONPATH": ('print(__import__("mflib").__doc__)', "Without data."),
+    STARTUP: ('print("from_tool" in globals())', "True"),
+}
+
+
+def readers_settings(folder: Path) -> dict[str, str]:
+    """Write files of settings below the folder, and return variables that name them."""
+    files = {
+        "matplotlibrc": "lines.linewidth: 7",  # the notebooks' own folder
+        "by-variable/matplotlibrc": "lines.linewidth: 8",
+        "config/matplotlib/matplotlibrc": "lines.linewidth: 9",
+        "python.py": "from_python = 1",
+        "tool.py": "from_tool = 1",
+        "ipython/profile_default/startup/reader.py": "from_ipython = 1",
+        "ipython/profile_default/ipython_config.py": (
+            'get_config().InteractiveShell.ast_node_interactivity = "all"'
+        ),
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{text}\n")
+    return {
+        "IPYTHONDIR": str(folder / "ipython"),
+        "MATPLOTLIBRC": str(folder / "by-variable"),
+        "MPLBACKEND": "agg",
+        "PANDAS_FUTURE_INFER_STRING": "0",
+        "PYTHONOPTIMIZE": "1",
+        "PYTHONSTARTUP": str(folder / "python.py"),
+        "PYTHONWARNINGS": "ignore",
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        STARTUP: str(folder / "tool.py"),
+    }
+
+
+def run(
+    *command: str | Path,
+    path: Path | None = None,
+    cwd: Path = ROOT,
+    settings: dict[str, str] | None = None,
+):
     """Run a Python module or script; ``path`` goes in front of the import path."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **(settings or {})}
     if path is not None:
         env["PYTHONPATH"] = os.pathsep.join([str(path), str(ROOT)])
     return subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=cwd,
         env=env,
-        text=True,
+        encoding="utf-8",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
@@ -85,7 +152,10 @@ def printed(text: str, name: str = "stdout") -> NotebookNode:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Notebooks that tools/chapters.py has run once, and a mflib without data."""
+    """Notebooks that tools/chapters.py has run once, and a mflib without data.
+
+    The reader has settings of all kinds.
+    """
     folder = tmp_path_factory.mktemp("gates")
     (folder / "mflib.py").write_text(FAKE_MFLIB)
     notebooks = {
@@ -104,6 +174,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             new_markdown_cell("# Data"),
             code("fetch()", printed("stored")),
         ],
+        "settings": [
+            new_markdown_cell("# Settings"),
+            *(new_code_cell(source) for source, _ in SETTINGS.values()),
+        ],
     }
     for name, cells in notebooks.items():
         notebook = new_notebook(cells=cells)
@@ -112,14 +186,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         nbformat.write(notebook, folder / f"{name}.ipynb")
     before = (folder / "data.ipynb").read_bytes()
     names = [folder / f"{name}.ipynb" for name in notebooks]
-    done = run(CHAPTERS, *names, path=folder)
-    (folder / "first-run.txt").write_text(f"{done.returncode}\n{done.stdout}")
+    done = run(CHAPTERS, *names, path=folder, settings=readers_settings(folder))
+    (folder / "first-run.txt").write_text(f"{done.returncode}\n{done.stdout}", "utf-8")
     assert (folder / "data.ipynb").read_bytes() == before
     return folder
 
 
 def test_chapters_reports_a_failing_cell_and_missing_data(folder: Path) -> None:
-    status, said = (folder / "first-run.txt").read_text().split("\n", 1)
+    status, said = (folder / "first-run.txt").read_text("utf-8").split("\n", 1)
     assert status == "1"
     assert "good.ipynb: executed, changed" in said
     assert "failing.ipynb: cell 2 failed" in said
@@ -135,6 +209,18 @@ def test_chapters_is_idempotent(folder: Path) -> None:
     # A kernel shut down on a busy machine may log to stderr, here among the rest.
     assert f"{good}: executed, unchanged" in done.stdout.splitlines()
     assert good.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_the_reader_change_no_cell(folder: Path, name: str) -> None:
+    cells = nbformat.read(folder / "settings.ipynb", as_version=4).cells
+    (cell,) = (c for c in cells if c.source == SETTINGS[name][0])
+    assert [output.text for output in cell.outputs] == [f"{SETTINGS[name][1]}\n"]
+
+
+def test_settings_of_the_reader_change_no_figure(folder: Path) -> None:
+    good = nbformat.read(folder / "good.ipynb", as_version=4)
+    assert ["image/png" in o.data for o in good.cells[4].outputs] == [True]
 
 
 def test_a_canonical_notebook_passes_the_check(folder: Path) -> None:
@@ -197,6 +283,10 @@ def second_figure(notebook: NotebookNode) -> None:
     notebook.cells[4].outputs.append(copy.deepcopy(notebook.cells[4].outputs[0]))
 
 
+def without_figure(notebook: NotebookNode) -> None:
+    notebook.cells[4].outputs = []
+
+
 STORED = {
     "not executed": set_count,
     "kept from the tests by 'nbval-skip'": add(
@@ -218,6 +308,7 @@ STORED = {
     "alt text is a file name: 'fig_1.png'": set_mystnb("image", {"alt": "fig_1.png"}),
     "figure without a caption": set_mystnb("figure", {"name": "fig-a"}),
     "2 figures in one cell": second_figure,
+    "mystnb.figure describes a picture, and there is none": without_figure,
     "figure name 'fig-a' is taken": add(figure_cell()),
     "H1 found in cells [1, 6]": add(new_markdown_cell("# Another")),
     "heading level skipped, from H2 to H4": add(new_markdown_cell("#### Deep")),
@@ -252,6 +343,57 @@ def test_check_sees(check_report: dict[str, str], problem: str) -> None:
     assert problem in check_report[problem]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "newline", "problem"),
+    [
+        ("utf-8", "\n", None),
+        ("utf-8", "\r\n", "lines end in CRLF"),
+        ("latin-1", "\n", "not UTF-8"),
+        ("utf-16", "\n", "not UTF-8"),
+        ("utf-8-sig", "\n", "byte order mark"),
+    ],
+)
+def test_check_names_encodings_and_line_ends(
+    tmp_path: Path, encoding: str, newline: str, problem: str | None
+) -> None:
+    good, path = tmp_path / "good.ipynb", tmp_path / "a.ipynb"
+    notebook = new_notebook(cells=[new_markdown_cell("# Café")])
+    good.write_bytes(canonical_bytes(notebook))
+    text = good.read_text(encoding="utf-8")
+    path.write_text(text, encoding=encoding, newline=newline)
+    found = list(problems(path, {}))
+    if problem is None:
+        assert found == []
+    else:
+        assert len(found) == 1
+        assert problem in found[0]
+
+
+def test_a_clone_on_windows_has_the_same_bytes(tmp_path: Path) -> None:
+    def git(*command: str | Path) -> None:
+        own = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *own, *command], cwd=tmp_path, check=True)
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    git("init", "-q", here)
+    shutil.copy(ROOT / ".gitattributes", here)
+    for name in ("a.ipynb", "a.py", "a.md", "a.yml", "Makefile", "run"):
+        (here / name).write_bytes(b"one\ntwo\n")
+    (here / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    git("-C", here, "-c", "core.autocrlf=true", "add", ".")
+    git("-C", here, "commit", "-q", "-m", "a")
+    git("-c", "core.autocrlf=true", "clone", "-q", here, there)
+    for path in filter(Path.is_file, here.iterdir()):
+        assert (there / path.name).read_bytes() == path.read_bytes()
+
+
+def test_make_chapters_names_a_file_that_is_not_utf_8(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_bytes("Café".encode("latin-1"))
+    assert run_notebooks([path], timeout=1) == 1
+    assert f"{path}: not UTF-8" in capsys.readouterr().err
+
+
 # -- make test: pytest --nbval with tests/nbval_gate.py -------------------------------
 
 
@@ -282,8 +424,11 @@ def nbval(folder: Path) -> dict[str, tuple[str, str]]:
         *("-p", "tests.nbval_gate"),
         *("--nbval", "--nbval-current-env", "--nbval-cell-timeout=60", "-rs"),
         *(f"--junitxml={report}", "good.ipynb", "spoilt.ipynb", "data.ipynb"),
+        "settings.ipynb",
         path=folder,
         cwd=folder,
+        # pytest itself refuses to run where no assert does
+        settings=readers_settings(folder) | {"PYTHONOPTIMIZE": ""},
     )
     assert report.exists(), done.stdout
     outcomes = {}
@@ -308,6 +453,12 @@ def png(pixels: np.ndarray) -> str:
 @pytest.mark.parametrize("cell", [0, 1, 2])
 def test_nbval_passes_a_good_notebook(nbval, cell: int) -> None:
     assert nbval[f"good.ipynb Cell {cell}"][0] == "passed", nbval
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_the_reader_change_nothing_for_nbval(nbval, name: str) -> None:
+    cell = list(SETTINGS).index(name)
+    assert nbval[f"settings.ipynb Cell {cell}"][0] == "passed", nbval
 
 
 @pytest.mark.parametrize(
@@ -375,7 +526,7 @@ def build_book(folder: Path, text: str):
 def test_a_sound_book_builds_and_names_no_other_host(tmp_path: Path) -> None:
     done = build_book(tmp_path, "## Here\n\n$x$, and {ref}`back <place>`.")
     assert done.returncode == 0, done.stdout
-    page = (tmp_path / "_build" / "html" / "chapters" / "intro.html").read_text()
+    page = (tmp_path / "_build" / "html" / "chapters" / "intro.html").read_text("utf-8")
     assert 'class="katex"' in page
     assert 'src="http' not in page
 

@@ -41,6 +41,23 @@ def test_plot_errors_takes_other_columns_and_axes():
     assert len(ax.lines) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("font.family", ["Noto Sans CJK KR"]),
+        ("font.sans-serif", ["NanumGothic"]),
+        ("font.serif", ["NanumMyeongjo"]),
+        ("font.monospace", ["D2Coding"]),
+        ("axes.unicode_minus", False),
+    ],
+)
+def test_use_style_keeps_the_fonts_of_the_reader(name, chosen):
+    book = dict(plt.rcParams)
+    with plt.rc_context({name: chosen, "lines.linewidth": 9}):
+        use_style()
+        assert dict(plt.rcParams) == book | {name: chosen}
+
+
 def test_plot_observed_has_a_dot_per_rating_with_user_0_on_top():
     ratings = Ratings([0, 1, 2], [3, 0, 1], [1.0, 2.0, 3.0], n_users=3, n_items=4)
     ax = plot_observed(ratings)

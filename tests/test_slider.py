@@ -50,7 +50,7 @@ def frames(text: str):
 
 def picture(text: str) -> ET.Element:
     """Return the panels, which are well-formed XML."""
-    start, end = text.index('<div class="panels">'), text.index("<label hidden>")
+    start, end = text.index('<div class="panels"'), text.index("<label ")
     return ET.fromstring(text[start:end])
 
 

@@ -9,14 +9,18 @@ code cell is written here: it installs mflib where only a notebook is open, as o
 """
 
 import argparse
+import functools
 import hashlib
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import nbformat
 import yaml
 from jupyter_client.kernelspec import KernelSpec
@@ -55,6 +59,31 @@ FILE_NAME = re.compile(r"\S+\.(?:png|svg|jpe?g|gif)", re.IGNORECASE)
 
 MARKDOWN = MarkdownIt("commonmark").use(dollarmath_plugin)
 
+# Settings of the reader's that change what cells print, draw or check, such as
+# MPLBACKEND, PYTHONWARNINGS, or PYTHONOPTIMIZE, under which no assert runs.
+SETTINGS = re.compile(r"(?:I?PYTHON|MPL|MATPLOTLIB|PANDAS_)")
+# These say where modules, caches and packages are.
+PLACES = {
+    "MPLCONFIGDIR",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED",
+    "PYTHONHOME",
+    "PYTHONNOUSERSITE",
+    "PYTHONPATH",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONUSERBASE",
+}
+# Names a file that tools have each kernel run before its first cell.
+STARTUP = "MFLIB_KERNEL_STARTUP"
+# A matplotlibrc in the working directory, here the notebook's folder, precedes all
+# others: import matplotlib in another one, and leave no name behind.
+IMPORT_MATPLOTLIB = """\
+import contextlib
+with contextlib.chdir({folder!r}):
+    import matplotlib
+del contextlib, matplotlib
+"""
+
 
 class ThisPython(AsyncKernelManager):
     """Starts this script's own interpreter, whatever kernels the user has installed."""
@@ -65,11 +94,49 @@ class ThisPython(AsyncKernelManager):
         return KernelSpec(argv=[*command, "-f", "{connection_file}"], language="python")
 
 
+# -- the kernels ----------------------------------------------------------------------
+
+
+def kernel_environment() -> dict[str, str]:
+    """Return the environment of every kernel that tools and tests start.
+
+    It is this process's own, without settings that the reader has made for Python,
+    IPython, matplotlib or pandas, be it by variables or in files.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PLACES or not SETTINGS.match(name)
+    }
+    kept["IPYTHONDIR"] = ipython_folder().name
+    kept["MATPLOTLIBRC"] = str(Path(mpl.get_data_path(), "matplotlibrc"))
+    if startup := os.environ.get(STARTUP):
+        kept["PYTHONSTARTUP"] = startup
+    return kept
+
+
+@functools.cache
+def ipython_folder() -> tempfile.TemporaryDirectory[str]:
+    """Make a folder of settings for IPython, removed when this process ends."""
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    startup = Path(folder.name, "profile_default", "startup")
+    startup.mkdir(parents=True)
+    code = IMPORT_MATPLOTLIB.format(folder=folder.name)
+    (startup / "matplotlib_settings.py").write_text(code, encoding="utf-8")
+    return folder
+
+
 # -- the canonical form ---------------------------------------------------------------
 
 
 def read(path: Path) -> NotebookNode:
-    return nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8, save it in that encoding ({error})") from error
+    if text.startswith("\ufeff"):
+        raise ValueError("begins with a byte order mark, save it without one")
+    return nbformat.reads(text, as_version=4)
 
 
 def canonical_bytes(notebook: NotebookNode) -> bytes:
@@ -181,7 +248,7 @@ def problems(path: Path, figure_names: dict[str, Path]) -> Iterator[str]:
     try:
         notebook = read(path)
         nbformat.validate(notebook)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+    except (ValueError, nbformat.ValidationError) as error:
         yield f"not a valid notebook: {error}"
         return
 
@@ -199,7 +266,10 @@ def problems(path: Path, figure_names: dict[str, Path]) -> Iterator[str]:
                 yield f"{where}: figure name {name!r} is taken ({figure_names[name]})"
             elif name:
                 figure_names[name] = path
-    if path.read_bytes() != canonical_bytes(notebook):
+    stored = path.read_bytes()
+    if b"\r\n" in stored:
+        yield "lines end in CRLF: save it with LF, or delete it and git restore it"
+    if stored.replace(b"\r\n", b"\n") != canonical_bytes(notebook):
         yield "not in canonical form: run make chapters"
 
 
@@ -256,11 +326,13 @@ def figure_problems(cell: NotebookNode) -> Iterator[str]:
         for mime in output.get("data", {})
         if is_image(mime)
     ]
+    mystnb = cell.metadata.get("mystnb", {})
     if not images:
+        if described := sorted({"figure", "image"} & mystnb.keys()):
+            yield f"mystnb.{described[0]} describes a picture, and there is none"
         return
     if len(images) > 1:
         yield f"{len(images)} figures in one cell: give each its own"
-    mystnb = cell.metadata.get("mystnb", {})
     alt = mystnb.get("image", {}).get("alt", "").strip()
     if not alt:
         yield "figure without alt text (mystnb.image.alt)"
@@ -297,9 +369,9 @@ def execute(path: Path, timeout: int) -> bytes:
 
     client.on_cell_start = note
     try:
-        client.execute()
+        client.execute(env=kernel_environment())
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise RuntimeError(f"{path}: cell {running} failed\n{error}") from error
+        raise RuntimeError(f"cell {running} failed\n{error}") from error
     return canonical_bytes(notebook)
 
 
@@ -318,18 +390,19 @@ def run(paths: list[Path], timeout: int) -> int:
     failed = 0
     no_movielens: str | None = None
     for path in paths:
-        if read(path).metadata.get("mflib", {}).get("requires") == "movielens":
-            if no_movielens is None:
-                no_movielens = why_no_movielens()
-            if no_movielens:
-                print(
-                    f"{path}: left as it is, MovieLens is not at hand: {no_movielens}"
-                )
-                continue
         try:
+            if read(path).metadata.get("mflib", {}).get("requires") == "movielens":
+                if no_movielens is None:
+                    no_movielens = why_no_movielens()
+                if no_movielens:
+                    print(
+                        f"{path}: left as it is, MovieLens is not at hand: "
+                        f"{no_movielens}"
+                    )
+                    continue
             new = execute(path, timeout)
-        except RuntimeError as error:
-            print(error, file=sys.stderr)
+        except (RuntimeError, ValueError) as error:
+            print(f"{path}: {error}", file=sys.stderr)
             failed += 1
             continue
         if changed := new != path.read_bytes():

@@ -173,7 +173,7 @@ def test_a_slider_that_does_not_move_is_seen(visit, tmp_path: Path) -> None:
 
 
 def test_axe_sees_what_is_wrong(visit, tmp_path: Path) -> None:
-    broken = two_sliders().replace("<label hidden>λ ", "<label hidden>", 1)
+    broken = two_sliders().replace('"hidden">λ ', '"hidden">', 1)
     (tmp_path / "page.html").write_text(PAGE.format(broken))
     here = visit()
     with served(tmp_path) as address:
