@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import check_shape, check_sizes, measured_parts
+from mflib.model import check_shape, check_sizes, keep_labels, measured_parts
 from mflib.model import errors as errors_of
 from mflib.ratings import Ratings
 from mflib.sparse import full_batch
@@ -113,6 +113,7 @@ def fit(
             "nn.MSELoss()"
         )
     check_sizes(model, train, "train")
+    keep_labels(model, train)
     if not isinstance(optimizer, torch.optim.Optimizer) or isinstance(
         optimizer, torch.optim.LBFGS
     ):
