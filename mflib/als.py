@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import MF, measured_parts
+from mflib.model import MF, keep_labels, measured_parts
 from mflib.ratings import Ratings
 from mflib.sparse import SparseRows, both_sides
 
@@ -100,6 +100,7 @@ def als(
     model = MF(
         n, m, rank, biases=biases, mean=mean, init_std=init_std, generator=generator
     )
+    keep_labels(model, train)
     parts = {
         name: Data(part, rank, biases, float(model.mean), dtype)
         for name, part in measured.items()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mflib import _checks
-from mflib.model import MF
+from mflib.model import MF, keep_labels
 from mflib.ratings import Ratings
 
 
@@ -55,6 +55,7 @@ def bias_baseline(train: Ratings, *, lam: float = 0.0, sweeps: int = 50) -> MF:
         c = shrunk_mean(train.items, errors, train.n_items)
     model = MF(train.n_users, train.n_items, 1, biases=True, mean=mean, init_std=0.0)
     model.to(train.values.dtype)
+    keep_labels(model, train)
     biases = {"user_bias.weight": b[:, None], "item_bias.weight": c[:, None]}
     model.load_state_dict({**model.state_dict(), **biases})
     return model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
@@ -210,7 +210,12 @@ def gibbs(
     table = pd.DataFrame(
         history, index=pd.RangeIndex(1, len(history) + 1, name="sample")
     )
-    return collect(states[: len(history)], rank, center), table
+    posterior = replace(
+        collect(states[: len(history)], rank, center),
+        user_labels=train.user_labels,
+        item_labels=train.item_labels,
+    )
+    return posterior, table
 
 
 def prior_scale(prior: Prior, data: Data) -> Tensor:

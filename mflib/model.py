@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise, zip_longest
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,10 @@ Predictor = Callable[[Tensor, Tensor], Tensor]
 """Anything called with ids of users and items that returns their predicted ratings."""
 
 RATINGS = "make them with Ratings(…) or Ratings.from_frame"
+ONE_NUMBERING = (
+    "make both from one table, by Ratings.from_frame and then subset or split, or put "
+    "the second on the first one's numbering: Ratings.from_frame(frame, like=train)"
+)
 
 
 class MF(nn.Module):
@@ -41,6 +47,8 @@ class MF(nn.Module):
         transpose of the lecture's U and V.
     user_bias, item_bias : nn.Embedding or None
         Their ``weight`` has shape (N, 1) and (M, 1).
+    user_labels, item_labels : pandas.Index or None
+        Those of the ratings that the model was last fitted to.
 
     Raises
     ------
@@ -55,6 +63,8 @@ class MF(nn.Module):
     """
 
     mean: Tensor
+    user_labels: pd.Index | None = None
+    item_labels: pd.Index | None = None
 
     @torch.inference_mode(False)  # parameters made under it could not be trained
     def __init__(
@@ -110,7 +120,7 @@ def zeros(n: int, width: int) -> nn.Embedding:
 
 
 def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
-    """Refuse what are no ratings, or whose matrix is not the size of an MF model's."""
+    """Raise unless these are ratings of an MF model's size, with the model's labels."""
     _checks.instance(name, ratings, Ratings, RATINGS)
     if not callable(model):
         raise TypeError(
@@ -122,9 +132,36 @@ def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
         if sizes != (ratings.n_users, ratings.n_items):
             raise ValueError(
                 f"{name} has {ratings.n_users} users and {ratings.n_items} items, but "
-                f"the model has {sizes[0]} and {sizes[1]}; make it with "
-                f"MF({name}.n_users, {name}.n_items, rank)"
+                f"the model has {sizes[0]} and {sizes[1]}; make a new model with "
+                f"MF({name}.n_users, {name}.n_items, rank), or, where a fitted one "
+                f"meets other ratings, {ONE_NUMBERING}"
             )
+    check_labels({"model": model, name: ratings})
+
+
+def check_labels(parts: Mapping[str, object]) -> None:
+    """Raise if two of models and ratings have labels of users or items that differ.
+
+    What has no labels is taken to number them like the others.
+    """
+    for side in ("user_labels", "item_labels"):
+        labels = [(name, getattr(part, side, None)) for name, part in parts.items()]
+        known = [(name, index) for name, index in labels if index is not None]
+        for (first_name, first), (name, index) in pairwise(known):
+            if index is first:  # as parts of one table share it
+                continue
+            for at, (mine, other) in enumerate(zip_longest(index, first)):
+                if mine != other:
+                    raise ValueError(
+                        f"{side} of {name} and {first_name} must be the same, got "
+                        f"{mine!r} and {other!r} for id {at}; {ONE_NUMBERING}"
+                    )
+
+
+def keep_labels(model: nn.Module, train: Ratings) -> None:
+    """Let a model know whose rows its factors are: those of its training ratings."""
+    if isinstance(model, MF):
+        model.user_labels, model.item_labels = train.user_labels, train.item_labels
 
 
 def check_shape(predictions: Tensor, values: Tensor) -> None:
@@ -232,7 +269,8 @@ def rmse(
     model : callable
         Called with two tensors of ids, of users and of items; returns predictions.
     ratings : Ratings
-        The ratings to predict.
+        The ratings to predict. Their ids mean what they meant in training: where
+        model and ratings have labels, these must be the same.
     clip : (float, float), optional
         Clip predictions to this range, such as (0.5, 5.0) stars, first.
 
@@ -256,7 +294,7 @@ def mae(
 def measured_parts(
     train: Ratings, validation: Ratings | None, test: Ratings | None
 ) -> dict[str, Ratings]:
-    """Return the parts that were given, by name, all of the training part's size."""
+    """Return the parts given, by name, all of the training part's size and labels."""
     parts = {"train": train, "validation": validation, "test": test}
     _checks.instance("train", train, Ratings, RATINGS)
     given = {name: part for name, part in parts.items() if part is not None}
@@ -265,6 +303,7 @@ def measured_parts(
         if (part.n_users, part.n_items) != (train.n_users, train.n_items):
             raise ValueError(
                 f"{name} has {part.n_users} users and {part.n_items} items, but train "
-                f"has {train.n_users} and {train.n_items}; take both from one split"
+                f"has {train.n_users} and {train.n_items}; {ONE_NUMBERING}"
             )
+    check_labels(given)
     return given

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 import zipfile
-from array import array
-from collections.abc import Sequence
-from itertools import compress
+from collections.abc import Iterator, Sequence
+from itertools import compress, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pooch
 import torch
-from torch import Tensor
 
 from mflib import _checks
-from mflib.ratings import Ratings
+from mflib.ratings import Ratings, wide_advice
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens/"
 DOWNLOAD_PAGE = "https://grouplens.org/datasets/movielens/"
 TIMEOUT = (10, 15)  # seconds: to connect, and to wait for each next piece
 COLUMNS = ("userId", "movieId", "rating")
-FILM_COLUMNS = ["movieId", "title", "genres"]
-WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")  # "007" and "7" are two ids, not one
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+WHOLE = "0|-?[1-9][0-9]{0,17}"  # "007" and "7" are two ids, not one
+NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 GENRES = (  # of 100k, in the order of their columns
     "unknown|Action|Adventure|Animation|Children's|Comedy|Crime|Documentary|Drama|"
     "Fantasy|Film-Noir|Horror|Musical|Mystery|Romance|Sci-Fi|Thriller|War|Western"
@@ -38,53 +33,37 @@ class DataUnavailableError(OSError):
     """Data that are neither at hand, nor whole, nor to be had by a download."""
 
 
-def _films_csv(file: IO[bytes]) -> pd.DataFrame:
-    header, *rows = _fields(file, "utf-8-sig", ",", 3)
-    if sorted(header) != sorted(FILM_COLUMNS):
-        raise ValueError(f"the columns are {header}, not {FILM_COLUMNS}")
-    return pd.DataFrame(rows, columns=header)
+class Edition(NamedTuple):
+    """One of the MovieLens data sets, as it is in its archive."""
+
+    folder: str
+    size: int
+    ratings: str
+    films: str
+    read_ratings: dict[str, Any]  # options of pandas.read_csv
+    read_films: dict[str, Any]
 
 
-def _films_100k(file: IO[bytes]) -> pd.DataFrame:
-    genres = GENRES.split("|")
-    rows = [  # after five columns of text, a 0 or 1 for each genre
-        (film[0], film[1], "|".join(compress(genres, map(int, film[5:]))))
-        for film in _fields(file, "latin-1", "|", 5 + len(genres))
-    ]
-    return pd.DataFrame(rows, columns=FILM_COLUMNS)
-
-
-def _films_1m(file: IO[bytes]) -> pd.DataFrame:
-    return pd.DataFrame(_fields(file, "latin-1", "::", 3), columns=FILM_COLUMNS)
-
-
-def _fields(file: IO[bytes], code: str, separator: str, number: int) -> list[list[str]]:
-    # Not by pandas: it completes rows that are too short, and "NA" is no name to it.
-    content = file.read()
-    try:
-        text = content.decode(code)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"line {line} is not {code.removesuffix('-sig')}") from error
-    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
-    quoted = separator == ","
-    rows = list(csv.reader(lines) if quoted else (x.split(separator) for x in lines))
-    for line, row in enumerate(rows, 1):
-        if len(row) != number:
-            raise ValueError(f"line {line} has {len(row)} fields, not {number}")
-    return rows
-
-
-# The archive's folder; its two files; how the first is laid out: if it has no header,
-# its separator, number of columns and the three that count; what reads the second.
-EDITIONS: dict[str, tuple[str, str, str, Any, Any]] = {
-    "latest-small": ("ml-latest-small", "ratings.csv", "movies.csv", None, _films_csv),
-    "100k": ("ml-100k", "u.data", "u.item", ("\t", 4, [0, 1, 2]), _films_100k),
-    # Split at ":", which leaves empty columns: pandas is slow at splitting at "::".
-    "1m": ("ml-1m", "ratings.dat", "movies.dat", (":", 7, [0, 2, 4]), _films_1m),
-    "32m": ("ml-32m", "ratings.csv", "movies.csv", None, _films_csv),
+FIELDS = [*COLUMNS, "timestamp"]
+FILM_FIELDS = ["movieId", "title", "genres"]
+# Split at ":", which leaves empty columns: pandas is slow at splitting at "::".
+COLONS = {"sep": ":", "names": ["userId", 1, "movieId", 3, "rating", 5, "timestamp"]}
+EDITIONS = {
+    "latest-small": Edition(
+        *("ml-latest-small", 100_836, "ratings.csv", "movies.csv"), {}, {}
+    ),
+    "100k": Edition(
+        *("ml-100k", 100_000, "u.data", "u.item"),
+        {"sep": "\t", "names": FIELDS},
+        {"sep": "|", "names": ["movieId", "title", 2, 3, 4, *GENRES.split("|")]},
+    ),
+    "1m": Edition(
+        *("ml-1m", 1_000_209, "ratings.dat", "movies.dat"),
+        COLONS,
+        {"sep": "::", "names": FILM_FIELDS, "engine": "python"},
+    ),
+    "32m": Edition("ml-32m", 32_000_204, "ratings.csv", "movies.csv", {}, {}),
 }
-SIZES = {"latest-small": 100_836, "100k": 100_000, "1m": 1_000_209, "32m": 32_000_204}
 HASHES = {  # SHA-256 unless they say otherwise
     "latest-small": {  # GroupLens replaces it at times; the book prints its numbers
         "zip": "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
@@ -103,7 +82,7 @@ HASHES = {  # SHA-256 unless they say otherwise
 def fetch_movielens(
     name: str | os.PathLike[str] = "latest-small",
     *,
-    columns: tuple[str, str, str] = COLUMNS,
+    columns: Sequence[str] = COLUMNS,
 ) -> tuple[Ratings, pd.DataFrame]:
     """Ratings of films by people, with the films' titles.
 
@@ -115,13 +94,15 @@ def fetch_movielens(
     name : str or path
         "latest-small" (100,836 ratings), "100k", "1m" or "32m"; or the path of your
         own file: comma-separated, UTF-8, with the names of its columns in line 1.
-    columns : tuple of three str
-        The user, item and rating columns of your own file; others are ignored.
+    columns : sequence of three or four str
+        The user, item and rating columns of your own file and, if you like, that of
+        the time (whole numbers, such as seconds since 1970); others are ignored.
 
     Returns
     -------
     ratings : Ratings
-        With the original ids in ``user_labels`` and ``item_labels``.
+        With the original ids in ``user_labels`` and ``item_labels``, and of MovieLens
+        with ``times``, in seconds since 1970.
     films : pandas.DataFrame
         Row j describes item j: movieId, title, genres ("Comedy|Drama"). For your
         own file there are no genres, and the title is the id as text.
@@ -133,6 +114,13 @@ def fetch_movielens(
     DataUnavailableError
         If MovieLens can neither be found nor downloaded, or its files are not whole.
 
+    Notes
+    -----
+    Of your own file, ids that are all whole numbers become numbers; others stay text,
+    "007" and "7" two of them. Every number is a rating: drop rows that mark "not
+    rated" by a number such as -1 first. Any other table goes through pandas and
+    :meth:`Ratings.from_frame`.
+
     References
     ----------
     F. M. Harper and J. A. Konstan (2015). The MovieLens Datasets: History and
@@ -140,75 +128,69 @@ def fetch_movielens(
     """
     if isinstance(name, str) and name in EDITIONS:
         return _read_edition(name)
+    path = os.path.expanduser(name) if isinstance(name, str | os.PathLike) else ""
     # os.path.isfile, unlike Path.is_file, says no to a name that no file can have.
-    if not isinstance(name, str | os.PathLike) or not os.path.isfile(name):
+    if not os.path.isfile(path):
         raise ValueError(
             f"name={name!r} is neither a data set nor an existing file; use one of "
             f"{', '.join(map(repr, EDITIONS))}, or the path of a CSV file"
         )
     _checks.instance("columns", columns, Sequence, f"for example {COLUMNS}")
-    ratings = _read_own_csv(Path(name), columns)
+    ratings = _read_own_csv(Path(path), list(columns))
     labels = pd.Series(ratings.item_labels)
     return ratings, pd.DataFrame({"movieId": labels, "title": labels.astype(str)})
 
 
 def _read_edition(name: str) -> tuple[Ratings, pd.DataFrame]:
-    _, ratings_file, films_file, layout, read_films = EDITIONS[name]
+    edition = EDITIONS[name]
     place = _data_folder(name) or _cached_archive(name)
-    path = place / ratings_file
+    numbers = dict.fromkeys(FIELDS, "int64") | {"rating": "float64"}
+    path = place / edition.ratings
     try:
         with path.open("rb") as file:
-            frame = _read_ratings(file, layout, SIZES[name])
-        ratings = Ratings.from_frame(frame, user="userId", item="movieId")
-        path = place / films_file
+            frame = pd.read_csv(
+                file, usecols=FIELDS, dtype=numbers, **edition.read_ratings
+            )
+        if len(frame) != edition.size:
+            raise ValueError(f"{len(frame):,} ratings, expected {edition.size:,}")
+        ratings = Ratings.from_frame(
+            frame, user="userId", item="movieId", time="timestamp"
+        )
+        path = place / edition.films
         with path.open("rb") as file:
-            films = read_films(file).astype({"movieId": "int64"})
+            films = _read_films(file, edition.read_films)
         rated = pd.DataFrame({"movieId": ratings.item_labels})
-        without = rated["movieId"][~rated["movieId"].isin(films["movieId"])]
-        if len(without):
-            raise ValueError(f"film {without.iloc[0]}, which has ratings, is not there")
-        films = rated.merge(films[FILM_COLUMNS], validate="1:1")
-    except (ArithmeticError, LookupError, TypeError, ValueError, csv.Error) as error:
+        films = rated.merge(films, how="left", validate="1:1")
+        if films.isna().any(axis=None):
+            at = films.isna().any(axis=1).argmax()
+            raise ValueError(f"film {rated['movieId'][at]} is not there, or cut short")
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
         raise DataUnavailableError(
-            f"{path} is damaged: {error}; get {EDITIONS[name][0]}.zip from "
+            f"{path} is damaged: {error}; get {edition.folder}.zip from "
             f"{DOWNLOAD_PAGE} and unpack it anew"
         ) from error
     return ratings, films
 
 
-def _read_ratings(file: IO[bytes], layout: Any, size: int) -> pd.DataFrame:
-    options: dict[str, Any] = {"usecols": COLUMNS}
-    if layout:
-        separator, width, where = layout
-        options = {"sep": separator, "names": range(width), "usecols": where}
-    # What is no number, a blank line among it, is found below, with its line.
-    options |= {"skip_blank_lines": False, "encoding_errors": "replace"}
-    frame: pd.DataFrame = pd.read_csv(file, **options)
-    if layout:
-        frame.columns = pd.Index(COLUMNS)
-    if len(frame) != size:
-        raise ValueError(f"it has {len(frame):,} ratings, expected {size:,}")
-    for column in COLUMNS:
-        values = pd.to_numeric(frame[column], errors="coerce").to_numpy()
-        if column == "rating":
-            broken = ~np.isfinite(values)
-        else:
-            broken = (values % 1 != 0) | (abs(values) >= 2**63)
-        if broken.any():
-            row = int(broken.argmax())
-            raise ValueError(
-                f"line {row + (1 if layout else 2)}: {column} is {frame[column][row]}"
-            )
-        frame[column] = values if column == "rating" else values.astype("int64")
-    return frame
+def _read_films(file: Any, options: dict[str, Any]) -> pd.DataFrame:
+    if options:  # no header and no quotation marks
+        options = {"encoding": "latin-1", "quoting": csv.QUOTE_NONE} | options
+    # "NA" is a title; what is empty, or cut short, is missing.
+    options = {"keep_default_na": False, "na_values": [""]} | options
+    films: pd.DataFrame = pd.read_csv(file, dtype={"movieId": "int64"}, **options)
+    if "genres" not in films:  # of 100k: a 0 or 1 for each
+        genres = GENRES.split("|")
+        flags = films[genres].to_numpy()
+        films["genres"] = ["|".join(compress(genres, row)) for row in flags]
+    return films[FILM_FIELDS]
 
 
 def _data_folder(name: str) -> Path | None:
     """Find the folder in $MFLIB_DATA and check its files."""
-    folder_name, ratings, films, *_ = EDITIONS[name]
+    edition = EDITIONS[name]
     data = os.environ.get("MFLIB_DATA", "")
-    folder = Path(os.path.expanduser(data), folder_name)
-    files = {"ratings": folder / ratings, "films": folder / films}
+    folder = Path(os.path.expanduser(data), edition.folder)
+    files = {"ratings": folder / edition.ratings, "films": folder / edition.films}
     if not data or not all(map(os.path.isfile, files.values())):
         return None
     for part in sorted(files.keys() & HASHES[name].keys()):
@@ -225,7 +207,7 @@ def _data_folder(name: str) -> Path | None:
 
 def _cached_archive(name: str) -> zipfile.Path:
     """Open the archive in the cache, downloaded if missing; it is never extracted."""
-    folder, cache = EDITIONS[name][0], pooch.os_cache("mflib")
+    folder, cache = EDITIONS[name].folder, pooch.os_cache("mflib")
     url = f"{BASE_URL}{folder}.zip"
     logger = pooch.get_logger()
     level = logger.level
@@ -254,72 +236,95 @@ def _cached_archive(name: str) -> zipfile.Path:
     return zipfile.Path(path, f"{folder}/")
 
 
-def _read_own_csv(path: Path, columns: tuple[str, str, str]) -> Ratings:
-    """Read the reader's file; a fault is reported with the line it is on."""
-    largest = torch.finfo(torch.get_default_dtype()).max
-    # Ids are kept once, in a dict that numbers them; a row takes 32 bytes.
-    users: dict[str, int] = {}
-    items: dict[str, int] = {}
-    user_of, item_of, values, lines = array("q"), array("q"), array("d"), array("q")
-    line = 1
-    _check_utf8(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes a BOM
-            # csv.reader, unlike pandas, knows a row's line and its number of fields.
-            reader = csv.reader(file, strict=True)
-            header = [cell.strip() for cell in next(reader, [])]
-            where = [header.index(name) for name in columns if header.count(name) == 1]
-            if len(set(where)) != 3:
-                raise ValueError(
-                    f"the columns are {header}, but must hold each of {columns} once; "
-                    "name yours with columns=(user, item, rating), and separate them "
-                    "by commas"
-                )
-            line = reader.line_num + 1
-            for row in reader:
-                if len(row) not in (0, len(header)):  # a blank line has no fields
-                    raise ValueError(
-                        f"{len(row)} fields, not {len(header)}; quote text with commas"
-                    )
-                if row:
-                    user, item, rating = (row[column].strip() for column in where)
-                    if not user or not item:
-                        raise ValueError("the id of the user or of the item is missing")
-                    if not NUMBER.fullmatch(rating) or abs(float(rating)) > largest:
-                        raise ValueError(
-                            f"rating {rating!r} is not a number such as 3.5"
-                        )
-                    user_of.append(users.setdefault(user, len(users)))
-                    item_of.append(items.setdefault(item, len(items)))
-                    values.append(float(rating))
-                    lines.append(line)
-                line = reader.line_num + 1  # where the next row begins
-        if not values:
-            raise ValueError("the file ends before any rating")
-        pairs = pd.DataFrame({"user": user_of, "item": item_of})
-        repeated = pairs.duplicated().to_numpy()
-        if repeated.any():
-            second = int(repeated.argmax())
-            first = int((pairs == pairs.iloc[second]).all(axis=1).to_numpy().argmax())
-            line = lines[second]
+def _read_own_csv(path: Path, columns: list[str]) -> Ratings:
+    """Read the reader's file as text; a fault is reported with the line it is on."""
+    _check_layout(path, columns)
+    frame = pd.read_csv(
+        path,
+        usecols=lambda name: name.strip() in columns,
+        dtype=str,
+        na_filter=False,
+        index_col=False,
+        encoding="utf-8-sig",  # Excel writes a BOM
+        compression=None,
+    ).rename(columns=str.strip)
+    frame = frame[columns].apply(lambda column: column.str.strip())
+    user, item, rating, *time = columns
+    numeric = frame[rating].str.fullmatch(NUMBER)
+    stars = frame[rating].where(numeric, "inf").astype("float64")
+    faults = [
+        ((frame[[user, item]] == "").any(axis=1), "an id is missing"),
+        (
+            stars.abs() > torch.finfo(torch.get_default_dtype()).max,
+            f"{rating!r} must be a number such as 3.5",
+        ),
+        (
+            frame.duplicated([user, item]),
+            "the same pair is on a line before; keep one, such as the last: "
+            f"frame = pandas.read_csv({str(path)!r}).drop_duplicates("
+            f'[{user!r}, {item!r}], keep="last"), then Ratings.from_frame',
+        ),
+    ]
+    for name in time:
+        whole = frame[name].str.fullmatch(WHOLE)
+        faults.append((~whole, f"{name!r} must be a whole number, such as seconds"))
+    for broken, why in faults:
+        if broken.any():
+            row = int(broken.to_numpy().argmax())
+            line, _ = next(islice(_rows(path), row + 1, None))  # the first: the header
             raise ValueError(
-                f"{list(users)[user_of[second]]!r} rated "
-                f"{list(items)[item_of[second]]!r} on line {lines[first]} too"
+                f"{path}, line {line}: {why}; got {frame.iloc[row].tolist()}"
             )
-    except (csv.Error, ValueError) as error:
-        hint = "; is a quotation mark left open?" * isinstance(error, csv.Error)
-        raise ValueError(f"{path}, line {line}: {error}{hint}") from error
-    user_numbers, user_labels = _sorted(users)
-    item_numbers, item_labels = _sorted(items)
-    return Ratings(
-        user_numbers[torch.frombuffer(user_of, dtype=torch.int64)],
-        item_numbers[torch.frombuffer(item_of, dtype=torch.int64)],
-        torch.tensor(values, dtype=torch.get_default_dtype()),
-        n_users=len(users),
-        n_items=len(items),
-        user_labels=user_labels,
-        item_labels=item_labels,
-    )
+    frame[rating] = stars
+    for name in (user, item, *time):
+        if frame[name].drop_duplicates().str.fullmatch(WHOLE).all():
+            frame[name] = frame[name].astype("int64")
+    when = time[0] if time else None
+    return Ratings.from_frame(frame, user=user, item=item, rating=rating, time=when)
+
+
+def _check_layout(path: Path, columns: list[str]) -> None:
+    """Raise unless a file has the columns, and as many fields on each line.
+
+    pandas by itself completes rows that are too short, and takes overlong ones where
+    it reads only some of the columns.
+    """
+    _check_utf8(path)
+    if len(columns) not in (3, 4):
+        raise ValueError(
+            "columns must name those of user, item and rating, and perhaps time, got "
+            f"{columns}; for example {COLUMNS}"
+        )
+    with path.open(encoding="utf-8-sig") as text:
+        first = text.readline()
+    separator = max(",;\t|", key=first.count)
+    if separator != ",":
+        raise ValueError(
+            f"{path}, line 1: the separator seems to be {separator!r}, not ','; use\n"
+            f"    frame = pandas.read_csv({str(path)!r}, sep={separator!r})\n"
+            f"    ratings = mflib.Ratings.from_frame(frame, user={columns[0]!r}, "
+            f"item={columns[1]!r}, rating={columns[2]!r})\n"
+            "and in the first of these decimal=',' too where numbers are like 3,5"
+        )
+    rows = _rows(path)
+    header = [cell.strip() for cell in next(rows, (1, []))[1]]
+    places = [header.index(name) for name in columns if header.count(name) == 1]
+    if len(set(places)) != len(columns):
+        table = f"pandas.read_csv({str(path)!r})"
+        raise ValueError(
+            f"{path}, line 1: the columns are {header}, but must hold each of "
+            f"{columns} once; name yours with columns=(user, item, rating)"
+            f"{wide_advice(header, columns, table)}"
+        )
+    line = 1
+    for line, row in rows:
+        if len(row) != len(header):
+            raise ValueError(
+                f"{path}, line {line}: {len(row)} fields, not {len(header)}; quote "
+                "text with commas"
+            )
+    if line == 1:
+        raise ValueError(f"{path}, line 1: the file ends before any rating")
 
 
 def _check_utf8(path: Path) -> None:
@@ -327,15 +332,27 @@ def _check_utf8(path: Path) -> None:
         for line, content in enumerate(file, 1):
             try:
                 content.decode()
-            except UnicodeDecodeError as error:
+                text = b"\0" not in content  # where pandas would end a field
+            except UnicodeDecodeError:
+                text = False
+            if not text:
                 raise ValueError(
-                    f"{path}, line {line}: not UTF-8; save it as CSV in UTF-8"
-                ) from error
+                    f"{path}, line {line}: not UTF-8; save the file as CSV in UTF-8, "
+                    "or read it with pandas.read_csv(path, encoding=…) or "
+                    "pandas.read_excel(path), and use Ratings.from_frame"
+                )
 
 
-def _sorted(ids: dict[str, int]) -> tuple[Tensor, pd.Index]:
-    """Return each id's place among all of them, sorted, and these."""
-    whole = all(map(WHOLE.fullmatch, ids))
-    labels = pd.Index(list(ids), dtype="int64" if whole else None)
-    places, labels = pd.factorize(labels, sort=True)
-    return torch.from_numpy(places), labels
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file, blank lines apart, each with its first line."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader, line = csv.reader(file, strict=True), 1
+        try:
+            for row in reader:
+                if row:
+                    yield line, row
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise ValueError(
+                f"{path}, line {line}: {error}; is a quotation mark left open?"
+            ) from error

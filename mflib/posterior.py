@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -27,6 +28,8 @@ class Posterior:
         alone, so it is the root of that product, averaged over the coordinates.
     mean : float
         The constant in all predictions.
+    user_labels, item_labels : pandas.Index or None
+        Those of the training ratings.
     """
 
     U: Tensor
@@ -36,6 +39,8 @@ class Posterior:
     sigma: Tensor
     tau: Tensor
     mean: float
+    user_labels: pd.Index | None = None
+    item_labels: pd.Index | None = None
 
     def moments(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance over the samples of each noise-free rating."""

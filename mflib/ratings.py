@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
+from numbers import Real
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -22,11 +25,14 @@ class Ratings:
         Row and column of each rating, counted from 0.
     values : array-like of float, shape (n,)
         The ratings, finite, in any unit. A tensor of float32 or float64 keeps its
-        dtype; anything else takes torch's default.
+        dtype; anything else takes torch's default. Every number is a rating: where
+        your data mark "not rated" by a number such as -1, drop those rows first.
     n_users, n_items : int
         N and M. Users and items without any rating are allowed.
     user_labels, item_labels : pandas.Index, optional
         Your own ids, one per user and one per item, all different.
+    times : array-like of int, shape (n,), optional
+        When each rating was given, such as seconds since 1970.
 
     Raises
     ------
@@ -59,6 +65,7 @@ class Ratings:
     n_items: int
     user_labels: pd.Index | None = None
     item_labels: pd.Index | None = None
+    times: Tensor | None = None
 
     @torch.inference_mode(False)  # values made under it could not be learned from
     def __post_init__(self) -> None:
@@ -74,6 +81,14 @@ class Ratings:
             raise ValueError(
                 "users, items and values must have the same length, got "
                 f"{len(users)}, {len(items)} and {len(values)}"
+            )
+        times = None if self.times is None else _checks.vector("times", self.times)
+        if times is not None and (
+            times.is_floating_point() or len(times) != len(users)
+        ):
+            raise ValueError(
+                f"times must be {len(users)} whole numbers, one per rating, got "
+                f"{len(times)} of {times.dtype}; round them, for example to seconds"
             )
         if len(values) == 0:
             raise ValueError("values is empty: give at least one rating")
@@ -104,11 +119,15 @@ class Ratings:
                 f"twice, at positions {first} and {second}; keep one rating per pair"
             )
         checked: dict[str, Any] = {"users": users, "items": items, "values": values}
-        checked |= {"n_users": n_users, "n_items": n_items}
+        checked |= {"n_users": n_users, "n_items": n_items, "times": times}
         for name, size in (("user_labels", n_users), ("item_labels", n_items)):
             if getattr(self, name) is not None:
                 try:
-                    labels = checked[name] = pd.Index(getattr(self, name))
+                    labels = getattr(self, name)
+                    # Kept as it is, so that parts share it: cheap to compare.
+                    if not isinstance(labels, pd.Index):
+                        labels = pd.Index(labels)
+                    checked[name] = labels
                     unique = labels.is_unique
                 except (TypeError, ValueError) as error:  # a number; lists; a table
                     raise TypeError(
@@ -145,8 +164,10 @@ class Ratings:
         user: str = "user",
         item: str = "item",
         rating: str = "rating",
+        time: str | None = None,
+        like: Ratings | None = None,
     ) -> Ratings:
-        """Make ratings of a table: number its users and items, keep their ids.
+        """Make ratings from a table: number its users and items, keep their ids.
 
         Parameters
         ----------
@@ -154,85 +175,86 @@ class Ratings:
             One row per rating.
         user, item, rating : str
             Its columns. Ids may be of any kind that sorts; ratings are numbers.
+        time : str, optional
+            The column of `times`: whole numbers, or dates.
+        like : Ratings, optional
+            Number users and items as these ratings do, so that both tables fit one
+            model. By default ids are numbered in the order of their kind.
 
         Returns
         -------
         Ratings
-            With ``user_labels`` and ``item_labels``, in the order of their kind.
+            With ``user_labels`` and ``item_labels``.
 
         Raises
         ------
         ValueError
             If a column, an id or a rating is missing, a (user, item) pair appears
-            twice, or the ratings are not valid.
+            twice, an id is there both as a number and as text, `like` lacks an id,
+            or the ratings are not valid.
         TypeError
             If `frame` is no table, its ids do not sort, or its ratings are no numbers.
+
+        Examples
+        --------
+        >>> frame = pd.DataFrame(
+        ...     {"user": ["ann", "bob"], "item": ["x", "y"], "rating": [4.0, 3.0]}
+        ... )
+        >>> train = Ratings.from_frame(frame)
+        >>> later = pd.DataFrame({"user": ["bob"], "item": ["x"], "rating": [5.0]})
+        >>> Ratings.from_frame(later, like=train).users.tolist()
+        [1]
         """
-        _checks.instance("frame", frame, pd.DataFrame, "use pandas.DataFrame(…)")
-        for role, name in (("user", user), ("item", item), ("rating", rating)):
-            if not pd.api.types.is_hashable(name):
-                raise TypeError(
-                    f"{role} must be the name of a column, got {name!r:.80}; pass a str"
-                )
-        columns, names = frame.columns.tolist(), [user, item, rating]
-        for name in names:
-            if columns.count(name) != 1:
-                found = f"{columns.count(name)} columns" * (name in columns)
+        names = {"user": user, "item": item, "rating": rating}
+        if time is not None:
+            names["time"] = time
+        _check_columns(frame, names)
+        user_labels = item_labels = None
+        if like is not None:
+            _checks.instance("like", like, Ratings, "make it with Ratings.from_frame")
+            user_labels, item_labels = like.user_labels, like.item_labels
+            if user_labels is None or item_labels is None:
                 raise ValueError(
-                    f"frame has {found or 'no column'} {name!r}, only {columns}; "
-                    "name the columns with user=, item= and rating="
+                    f"like must have labels of users and items, got {like} without; "
+                    "make it with Ratings.from_frame"
                 )
-            if names.count(name) != 1:
-                raise ValueError(
-                    f"user, item and rating must be three columns, got {names}"
-                )
-        if frame.empty:
-            raise ValueError("frame has no rows: give at least one rating")
-        for name in names:
-            missing = frame[name].isna().to_numpy()
-            if missing.any():
-                raise ValueError(
-                    f"frame[{name!r}] has no value in row {int(missing.argmax())}; "
-                    "drop the rows that lack one: frame.dropna()"
-                )
-        try:
-            repeated = frame.duplicated([user, item]).to_numpy()
-            users, user_labels = pd.factorize(frame[user], sort=True)
-            items, item_labels = pd.factorize(frame[item], sort=True)
-        except (TypeError, ValueError) as error:  # lists; a mixture without an order
-            raise TypeError(
-                f"frame[{user!r}] or frame[{item!r}] holds ids that do not sort "
-                f"({error}); make them text, as by frame.astype({{{user!r}: str}})"
-            ) from error
+        users, user_labels = _numbered(frame, user, "user_labels", user_labels)
+        items, item_labels = _numbered(frame, item, "item_labels", item_labels)
+        repeated = frame.duplicated([user, item]).to_numpy()
         if repeated.any():
             at = int(repeated.argmax())
             pair = [frame[name].iloc[[at]].tolist()[0] for name in (user, item)]
             raise ValueError(
                 f"frame holds {user} {pair[0]!r} with {item} {pair[1]!r} twice, the "
-                f"second time in row {at}; keep one rating per pair"
+                f"second time in row {at}; keep one rating per pair, such as the last: "
+                f'frame.drop_duplicates([{user!r}, {item!r}], keep="last")'
             )
+        values = _checks.vector(f"frame[{rating!r}]", frame[rating])
         return cls(
             _checks.vector("users", users),
             _checks.vector("items", items),
-            _checks.vector(f"frame[{rating!r}]", frame[rating]).to(
-                torch.get_default_dtype()
-            ),
+            values.to(torch.get_default_dtype()),
             n_users=len(user_labels),
             n_items=len(item_labels),
-            user_labels=pd.Index(user_labels),
-            item_labels=pd.Index(item_labels),
+            user_labels=user_labels,
+            item_labels=item_labels,
+            times=None if time is None else _times(frame[time]),
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with columns user, item and rating; ids are the labels."""
+        """Return a table with columns user, item, rating and, where known, time.
+
+        Its users and items are the labels.
+        """
         users, items = self.users.numpy(), self.items.numpy()
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             {
                 "user": users if self.user_labels is None else self.user_labels[users],
                 "item": items if self.item_labels is None else self.item_labels[items],
                 "rating": self.values.numpy(),
             }
         )
+        return frame if self.times is None else frame.assign(time=self.times.numpy())
 
     def dense(self) -> tuple[Tensor, Tensor]:
         """Return R (0 where unobserved) and the mask I, both of shape (N, M)."""
@@ -243,22 +265,39 @@ class Ratings:
         mask[self.users, self.items] = 1.0
         return matrix, mask
 
-    def subset(self, chosen: Tensor) -> Ratings:
-        """Return the ratings at the positions (or under the mask) ``chosen``.
+    def subset(self, chosen: Any) -> Ratings:
+        """Return the ratings at some positions, or under a mask.
 
         The matrix keeps its size and labels, so ids mean the same in every subset.
+
+        Parameters
+        ----------
+        chosen : array-like of int or of bool
+            Positions; or a mask, one bool per rating, such as ``ratings.times < cut``.
+            Tensors, arrays, lists and columns of a table will do; a column's index
+            is not looked at.
         """
         n = len(self)
+        listed = not isinstance(chosen, Tensor) and pd.api.types.is_list_like(chosen)
+        if listed and pd.api.types.infer_dtype(chosen) == "boolean":
+            missing = pd.isna(np.asarray(chosen))
+            if missing.any():
+                raise ValueError(
+                    f"chosen has no value at position {missing.argmax()}; make it "
+                    "False: chosen.fillna(False)"
+                )
+            chosen = torch.tensor(np.asarray(chosen, dtype=bool))
         if isinstance(chosen, Tensor) and chosen.dtype == torch.bool:
             if chosen.shape != (n,):
                 raise ValueError(
                     f"chosen must be a mask of shape ({n},), one entry per rating, "
                     f"got shape {tuple(chosen.shape)}"
                 )
+            chosen = chosen.nonzero().flatten()
         else:
             advice = "give positions, or a mask of one bool per rating"
             chosen = _checks.ids("chosen", chosen, n, f"{n} ratings", advice)
-        if not chosen.any() and (chosen.dtype == torch.bool or not len(chosen)):
+        if not len(chosen):
             raise ValueError("chosen must select at least one rating, got none")
         return Ratings(
             self.users[chosen],
@@ -268,6 +307,7 @@ class Ratings:
             n_items=self.n_items,
             user_labels=self.user_labels,
             item_labels=self.item_labels,
+            times=None if self.times is None else self.times[chosen],
         )
 
     def split(
@@ -330,3 +370,95 @@ class Ratings:
                 "give more ratings or larger shares"
             )
         return tuple(self.subset(part == p) for p in range(len(shares)))
+
+
+def _check_columns(frame: pd.DataFrame, names: dict[str, str]) -> None:
+    """Raise unless a table has rows, and each column once, without missing values."""
+    _checks.instance("frame", frame, pd.DataFrame, "use pandas.DataFrame(…)")
+    columns = frame.columns.tolist()
+    for role, name in names.items():
+        if not pd.api.types.is_hashable(name):
+            raise TypeError(
+                f"{role} must be the name of a column, got {name!r:.80}; pass a str"
+            )
+    for name in names.values():
+        if columns.count(name) != 1:
+            found = f"{columns.count(name)} columns" * (name in columns)
+            advice = wide_advice(columns, names.values())
+            raise ValueError(
+                f"frame has {found or 'no column'} {name!r}, only {columns}; "
+                f"name the columns with {'=, '.join(names)}={advice}"
+            )
+    if len(set(names.values())) != len(names):
+        raise ValueError(
+            f"{', '.join(names)} must be different columns, got {[*names.values()]}"
+        )
+    if frame.empty:
+        raise ValueError("frame has no rows: give at least one rating")
+    for name in names.values():
+        missing = frame[name].isna().to_numpy()
+        if missing.any():
+            raise ValueError(
+                f"frame[{name!r}] has no value in row {int(missing.argmax())}; "
+                "drop the rows that lack one: frame.dropna()"
+            )
+
+
+def wide_advice(columns: list[Any], names: Iterable[str], table: str = "frame") -> str:
+    """Say how a sheet with a column per item becomes one row per rating."""
+    if len(columns) < 3 or sum(name in columns for name in names) > 1:
+        return ""
+    return (
+        ". If each item has a column of its own, make the table long first: "
+        f'frame = {table}.melt({columns[0]!r}, var_name="item", value_name="rating")'
+        f".dropna(), then Ratings.from_frame(frame, user={columns[0]!r})"
+    )
+
+
+def _numbered(
+    frame: pd.DataFrame, name: str, side: str, labels: pd.Index | None
+) -> tuple[Any, pd.Index]:
+    """Return each id's number, by given labels or in the order of its kind."""
+    try:
+        if labels is None:
+            places, found = pd.factorize(frame[name], sort=True)
+            _check_one_type(name, list(found))
+            return places, pd.Index(found)
+        places = labels.get_indexer(pd.Index(frame[name]))
+    except TypeError as error:  # lists; a mixture without an order
+        raise TypeError(
+            f"frame[{name!r}] holds ids that do not sort "
+            f"({error}); make them text, as by frame.astype({{{name!r}: str}})"
+        ) from error
+    unknown = places < 0
+    if unknown.any():
+        at = int(unknown.argmax())
+        (label,) = frame[name].iloc[[at]].tolist()
+        raise ValueError(
+            f"frame[{name!r}] holds {label!r} in row {at}, "
+            f"which like.{side}, of dtype {labels.dtype}, lacks; drop such rows: "
+            f"frame[frame[{name!r}].isin(like.{side})]"
+        )
+    return places, labels
+
+
+def _check_one_type(name: str, labels: list[Any]) -> None:
+    """Raise if a number and a text read the same: most likely they are one id."""
+    texts = pd.Series([x for x in labels if isinstance(x, str)], dtype=object)
+    numbers = [x for x in labels if isinstance(x, Real)]
+    same = texts[pd.to_numeric(texts, errors="coerce").isin(numbers)]
+    if len(same):
+        raise ValueError(
+            f"frame[{name!r}] holds {same.iloc[0]!r} as text and as a number, which "
+            "would be two ids; read the file with "
+            f"pandas.read_csv(path, dtype={{{name!r}: str}})"
+        )
+
+
+def _times(column: pd.Series) -> Any:
+    """Return times as numbers: dates as seconds since 1970, in UTC."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert(None)
+    if pd.api.types.is_datetime64_dtype(column):
+        column = column.astype("datetime64[s]").astype("int64")
+    return column

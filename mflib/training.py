@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import check_shape, check_sizes, measured_parts
+from mflib.model import check_shape, check_sizes, keep_labels, measured_parts
 from mflib.model import errors as errors_of
 from mflib.ratings import Ratings
 from mflib.sparse import full_batch
@@ -119,6 +119,7 @@ def fit(
         )
     check_sizes(model, train, "train")
     check_optimizer(optimizer, model)
+    keep_labels(model, train)
 
     fast = full_batch(model, train) if batch_size == n else None
     ahead: Tensor | None = None  # predictions that measure one epoch and start the next

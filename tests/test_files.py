@@ -1,10 +1,20 @@
-"""Ratings.from_frame: tables as pandas may hold them, and what they are taken for."""
+"""The reader's own tables and CSV files: how they are read, what is said of faults."""
+
+import csv
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mflib import Ratings
+import mflib
+from mflib import MF, Ratings, als, bias_baseline, fetch_movielens, fit, gibbs, seeded
+
+# Tables
 
 STARS = [1.0, 2.0, 3.0]
 
@@ -29,7 +39,7 @@ def read_only(values) -> np.ndarray:
         ([2**70, 5, 2**70], [5, 2**70]),
         (pd.array([3, 1, 3], dtype="Int64"), [1, 3]),
         (pd.array(["b", "a", "b"], dtype="string"), ["a", "b"]),
-        (["1", 1, "1"], [1, "1"]),  # two ids, and numbers before text
+        (["1", 2, "1"], [2, "1"]),  # numbers before text
         (pd.Categorical(["b", "a", "b"], categories=["z", "b", "a"]), ["b", "a"]),
         (pd.to_datetime(["2020-01-02", "2020-01-01", "2020-01-02"]), None),
         ([True, False, True], [False, True]),
@@ -106,7 +116,13 @@ def test_the_index_does_not_matter(index):
         (table(rating=[True, False, True]), TypeError, "must hold numbers"),
         (table(rating=pd.to_datetime([1, 2, 3])), TypeError, "must hold numbers"),
         (table(rating=[1, np.inf, 3]), ValueError, "must be finite, got inf"),
-        (table(item=[10, 10, 10]), ValueError, "user 3 with item 10 twice"),
+        (
+            table(item=[10, 10, 10]),
+            ValueError,
+            "user 3 with item 10 twice, the second time in row 2; keep one rating per "
+            "pair, such as the last: frame.drop_duplicates(['user', 'item'], "
+            'keep="last")',
+        ),
     ],
 )
 def test_what_is_refused(frame, error, why):
@@ -117,6 +133,425 @@ def test_what_is_refused(frame, error, why):
 
 def test_one_column_for_two_roles():
     with pytest.raises(
-        ValueError, match=r"must be three columns, got \['item', 'item'"
+        ValueError, match=r"must be different columns, got \['item', 'item'"
     ):
         Ratings.from_frame(table(), user="item")
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [[5, "5", 6], [5.0, "5", 6], [5, "5.0", 6], [7, "x", "007"], [2.5, "2.5", 1]],
+)
+@pytest.mark.parametrize("kind", [list, pd.Categorical])
+def test_a_number_and_a_text_that_read_the_same(ids, kind):
+    frame = table(item=pd.Series(kind(ids), dtype=None if kind is not list else object))
+    with pytest.raises(ValueError, match=r"dtype=\{'item': str\}") as caught:
+        Ratings.from_frame(frame)
+    assert str(caught.value).startswith("frame['item'] holds '")
+
+
+def test_a_long_file_whose_ids_pandas_reads_in_two_types(tmp_path):
+    path = tmp_path / "mixed.csv"
+    rows = [f"u{i // 500},{100_000 + i % 500},3\n" for i in range(300_000)]
+    rows[-1] = "x,10000X,3\n"
+    path.write_text("user,item,rating\n" + "".join(rows), encoding="utf-8")
+    with pytest.warns(pd.errors.DtypeWarning):
+        frame = pd.read_csv(path)
+    with pytest.raises(ValueError, match="as text and as a number"):
+        Ratings.from_frame(frame)
+    frame = pd.read_csv(path, dtype={"item": str})  # as the message says
+    assert Ratings.from_frame(frame).n_items == 501
+    columns = ("user", "item", "rating")
+    assert fetch_movielens(path, columns=columns)[0].n_items == 501
+
+
+# Two tables, one numbering
+
+PEOPLE = ["ann", "bob", "cho"]
+
+
+def people(names: list[str], items: list[int], **columns) -> pd.DataFrame:
+    stars = [float(3 + i % 2) for i in range(len(names))]
+    return pd.DataFrame({"user": names, "item": items, "rating": stars} | columns)
+
+
+TRAIN = Ratings.from_frame(people([*PEOPLE, "ann"], [1, 2, 3, 2]))
+
+
+def test_like_puts_a_second_table_on_the_first_ones_numbering():
+    later = people(["cho", "ann"], [1, 3])
+    part = Ratings.from_frame(later, like=TRAIN)
+    assert (part.n_users, part.n_items) == (3, 3)
+    assert (part.users.tolist(), part.items.tolist()) == ([2, 0], [0, 2])
+    assert part.user_labels is TRAIN.user_labels
+    pd.testing.assert_frame_equal(part.to_frame(), later, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("later", "words"),
+    [
+        (people(["cho", "dan"], [1, 3]), ["'user'", "'dan' in row 1", "user_labels"]),
+        (people(["cho", "ann"], [9, 3]), ["'item'", "9 in row 0", "item_labels"]),
+        (people(["cho"], ["1"]), ["'item'", "'1' in row 0", "dtype int64"]),
+        (people(["ann"], [1]).assign(user=1), ["'user'", "1 in row 0"]),
+    ],
+)
+def test_labels_that_like_lacks_are_named(later, words):
+    with pytest.raises(ValueError, match=r"drop such rows: frame\[frame") as caught:
+        Ratings.from_frame(later, like=TRAIN)
+    for word in words:
+        assert word in str(caught.value)
+    (remedy,) = re.findall(r"rows: (.*)", str(caught.value))
+    kept = eval(remedy, {"frame": later, "like": TRAIN})  # noqa: S307
+    assert len(kept) == len(later) - 1
+
+
+@pytest.mark.parametrize("like", [Ratings([0], [0], [1.0], n_users=1, n_items=1), 3])
+def test_like_must_have_labels(like):
+    with pytest.raises((ValueError, TypeError), match=r"^like must .*from_frame"):
+        Ratings.from_frame(people(["ann"], [1]), like=like)
+
+
+OTHER_USERS = Ratings.from_frame(people(["ann", "bob", "dan", "ann"], [1, 2, 3, 2]))
+OTHER_ITEMS = Ratings.from_frame(people([*PEOPLE, "ann"], [1, 2, 4, 2]))
+
+
+def adam(train: Ratings, **parts: Ratings) -> MF:
+    model = MF(train.n_users, train.n_items, 1, generator=seeded(0))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    fit(model, train, optimizer=optimizer, epochs=2, **parts)
+    return model
+
+
+FITS = {
+    "fit": adam,
+    "als": lambda train, **parts: als(train, rank=1, lam=1.0, sweeps=2, **parts)[0],
+    "gibbs": lambda train, **parts: gibbs(
+        train, rank=1, samples=2, burn_in=1, generator=seeded(0), **parts
+    )[0],
+    "bias_baseline": bias_baseline,
+}
+
+
+@pytest.mark.parametrize("other", [OTHER_USERS, OTHER_ITEMS])
+@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("fitter", ["fit", "als", "gibbs"])
+def test_parts_whose_labels_differ_are_refused(fitter, part, other):
+    side, old, new = (
+        ("user", "'cho'", "'dan'") if other is OTHER_USERS else ("item", "3", "4")
+    )
+    with pytest.raises(ValueError, match=r"subset or split.*like=train\)") as caught:
+        FITS[fitter](TRAIN, **{part: other})
+    words = f"{side}_labels of {part} and train must be the same, got {new} and {old}"
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("fitter", FITS)
+def test_a_fitted_model_is_measured_on_its_own_labels_only(fitter):
+    model = FITS[fitter](TRAIN)
+    assert model.user_labels is TRAIN.user_labels
+    for measure in (mflib.rmse, mflib.mae):
+        measure(model, TRAIN.subset([0, 1]))
+        for other in (OTHER_USERS, OTHER_ITEMS):
+            with pytest.raises(ValueError, match="of ratings and model must be the"):
+                measure(model, other)
+
+
+def test_ratings_without_labels_go_with_any_of_the_same_size():
+    plain = Ratings([0], [1], [3.0], n_users=3, n_items=3)
+    model, history = als(TRAIN, rank=1, lam=1.0, sweeps=1, test=plain)
+    assert history["test"].notna().all()
+    assert mflib.rmse(model, plain) > 0
+    with pytest.raises(ValueError, match="of test and validation must be the same"):
+        als(plain, rank=1, lam=1.0, sweeps=1, validation=TRAIN, test=OTHER_USERS)
+
+
+def test_labels_of_the_same_values_are_the_same():
+    frame = TRAIN.to_frame().astype({"user": object, "item": "Int64"})
+    adam(TRAIN, test=Ratings.from_frame(frame))
+
+
+def test_a_model_of_another_size_names_both_ways():
+    model = adam(TRAIN)
+    small = Ratings.from_frame(people(["ann"], [1]))
+    with pytest.raises(ValueError, match=r"MF\(ratings\.n_users.*like=train\)"):
+        mflib.rmse(model, small)
+
+
+# Times
+
+DAYS = pd.DatetimeIndex(["2020-01-01", "1969-12-31 23:59:59", "2021-05-05 12:00"])
+SECONDS = [1577836800, -1, 1620216000]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        SECONDS,
+        DAYS,
+        DAYS.tz_localize("UTC").tz_convert("Asia/Seoul"),
+        DAYS.astype("datetime64[s]"),
+        pd.array(SECONDS, dtype="Int64"),
+    ],
+)
+def test_times_are_kept(column):
+    frame = table(item=[10, 20, 30], when=column)
+    ratings = Ratings.from_frame(frame, time="when")
+    assert ratings.times.tolist() == SECONDS
+    assert ratings.times.dtype == torch.int64
+    assert ratings.to_frame()["time"].tolist() == SECONDS
+    assert ratings.subset([2, 0]).times.tolist() == [SECONDS[2], SECONDS[0]]
+    old = ratings.subset(ratings.times < 0)
+    assert old.to_frame().to_numpy().tolist() == [[1, 20, 2.0, -1]]
+    parts = ratings.split(0.5, 0.5, generator=seeded(0))
+    assert sorted(t for part in parts for t in part.times.tolist()) == sorted(SECONDS)
+    assert Ratings.from_frame(frame).times is None
+    assert "time" not in Ratings.from_frame(frame).to_frame()
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ([1.5, 2.0, 3.0], r"^times must be 3 whole numbers"),
+        (["a", "b", "c"], r"^times must hold numbers"),
+        ([1, None, 3], r"'when'\] has no value in row 1"),
+    ],
+)
+def test_times_that_are_no_whole_numbers(column, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        Ratings.from_frame(table(item=[1, 2, 3], when=column), time="when")
+
+
+def test_times_are_one_per_rating():
+    with pytest.raises(ValueError, match=r"times must be 1 whole numbers.*got 2"):
+        Ratings([0], [0], [1.0], n_users=1, n_items=1, times=[1, 2])
+
+
+# A CSV file
+
+HEAD = "userId,movieId,rating\n"
+OWN = HEAD + "ann,x,3.5\nbob,x,4\nann,y,5\n"
+
+
+def write(tmp_path: Path, content: str | bytes) -> Path:
+    path = tmp_path / "own.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("form", [Path, str, lambda path: f"~/{path.name}"])
+def test_own_file(tmp_path, form, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    ratings, films = fetch_movielens(form(write(tmp_path, OWN)))
+    assert ratings.to_frame().to_numpy().tolist() == [
+        ["ann", "x", 3.5],
+        ["bob", "x", 4.0],
+        ["ann", "y", 5.0],
+    ]
+    assert films.to_dict("list") == {"movieId": ["x", "y"], "title": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff" + OWN,
+        OWN.replace("\n", "\r\n"),
+        OWN.replace("\n", "\r"),
+        "\n" + OWN.replace("\n", "\n\n"),
+        OWN.rstrip("\n"),
+        "rating ,note,movieId, userId\n"
+        '3.5,"a\nb, c","x", ann\n 4 ,,x,bob\n5,"",y,ann\n',
+        'userId,movieId,rating,note,note\nann,x,3.5,"a;b",\nbob,x,4,,\nann,y,5,,\n',
+    ],
+    ids=["BOM", "CRLF", "CR", "blank", "no last newline", "more columns", "notes"],
+)
+def test_own_file_written_by_other_programs(tmp_path, content):
+    ratings, _ = fetch_movielens(write(tmp_path, content))
+    plain, _ = fetch_movielens(write(tmp_path, OWN))
+    assert ratings.to_frame().equals(plain.to_frame())
+
+
+def test_own_columns(tmp_path):
+    path = write(tmp_path, "별점,who,what,when\n3,1,20,5\n4,1,3,-6\n")
+    ratings, films = fetch_movielens(path, columns=["who", "what", "별점"])
+    assert ratings.to_frame().to_numpy().tolist() == [[1, 20, 3.0], [1, 3, 4.0]]
+    assert films.to_dict("list") == {"movieId": [3, 20], "title": ["3", "20"]}
+    timed, _ = fetch_movielens(path, columns=("who", "what", "별점", "when"))
+    assert timed.times.tolist() == [5, -6]
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels"),
+    [
+        (["10", "9", "-3", "0"], [-3, 0, 9, 10]),
+        (["7", "007"], ["007", "7"]),
+        (["7", "7.0", "NA"], ["7", "7.0", "NA"]),
+        (["9" * 20, "1"], ["1", "9" * 20]),  # too large for a 64-bit number
+    ],
+)
+def test_own_ids_are_never_merged(tmp_path, ids, labels):
+    rows = "".join(f"{user},1,3\n" for user in ids)
+    ratings, films = fetch_movielens(write(tmp_path, HEAD + rows))
+    assert list(ratings.user_labels) == labels
+    assert films["title"].tolist() == ["1"]
+
+
+NO_NUMBER = "'rating' must be a number such as 3.5"
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "why"),
+    [
+        ("", 1, "columns are []"),
+        ("user,movieId,rating\na,x,3\n", 1, "are ['user', 'movieId', 'rating']"),
+        ("userId,movieId,rating,rating\na,x,3,4\n", 1, "'rating'] once"),
+        ("ann,x,3.5\nbob,x,4\n", 1, "columns are ['ann', 'x', '3.5']"),
+        (HEAD + "\n\n", 1, "before any rating"),
+        *(
+            (HEAD + f"a,x,3\nb,x,{rating}\n", 3, NO_NUMBER)
+            for rating in (
+                *("", "good", '"3,5"', "nan", "inf", "1e999", "4_5", "\u0664", "0x1"),
+                *("-2e308", "True", "NA", "3 4", "1e", "."),
+            )
+        ),
+        (HEAD + "a,x,3\nb,x,3,5\n", 3, "4 fields, not 3"),
+        (HEAD + "a,x,3,\nb,x,3,\n", 2, "4 fields, not 3"),
+        (HEAD + "a,x,3\nb,x\n", 3, "2 fields, not 3"),
+        ("userId,rating,movieId,t\na,3,x,9\nb,4,9\n", 3, "3 fields, not 4"),
+        (HEAD + "a,x,3\n   \nb,x,4\n", 3, "1 fields, not 3"),
+        (HEAD + "a,x,3\n ,x,4\n", 3, "an id is missing"),
+        (HEAD + "a,x,3\nb,,4\n", 3, "an id is missing"),
+        (HEAD + "\n\na,x,3\n\nb,x,?\n", 6, NO_NUMBER),
+        (HEAD + '"a\nb",x,3\n"c\nd",x,?\n', 4, NO_NUMBER),
+        (HEAD + 'a,x,3\nb,"x,3\nc,x,3\n', 3, "mark left open?"),
+        (HEAD + "a,x,3\n" + 'b,"x,3\n' + "c,x,3\n" * 30_000, 3, "mark left open?"),
+        ((HEAD + "a,x,3\nRené,x,3\n").encode("latin-1"), 3, "not UTF-8"),
+        ((HEAD + "철수,x,3\n").encode("cp949"), 2, "encoding="),
+        ((HEAD + "a,x,3\n").encode("utf-16"), 1, "not UTF-8"),
+        ((HEAD + "a,x,3\n").encode("utf-16-le"), 1, "not UTF-8"),
+        (HEAD + "a,x,3\na\0b,x,3\n", 3, "not UTF-8"),
+        (b"\x1f\x8b\x08\x00", 1, "not UTF-8"),  # gzip
+        (HEAD + "a,x,3\nb,x,3\n a,x ,4\n", 4, 'keep="last"'),
+        (HEAD + "a,x,3\nb,x,3\n\nb,x,4\na,x,3\n", 5, "the same pair is on a line"),
+    ],
+)
+def test_own_file_with_a_fault(tmp_path, content, line, why):
+    path = write(tmp_path, content)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"own\.csv, line") as caught:
+        fetch_movielens(path)
+    assert str(caught.value).startswith(f"{path}, line {line}: ")
+    assert why in str(caught.value)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("when", ["", "1.5", "2020-01-01", "nan"])
+def test_own_times_are_whole_numbers(tmp_path, when):
+    path = write(tmp_path, f"u,i,r,when\na,x,3,1\nb,x,3,{when}\n")
+    with pytest.raises(ValueError, match=r"line 3: 'when' must be a whole number"):
+        fetch_movielens(path, columns=("u", "i", "r", "when"))
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("quoted", [True, False])
+def test_another_separator_is_named_with_the_way_through_pandas(
+    tmp_path, separator, quoted
+):
+    rows = [["User-ID", "ISBN", "Book-Rating"], ["1001", "0345X", "5"], ["7", "9", "8"]]
+    quote = '"{}"' if quoted else "{}"
+    path = write(
+        tmp_path, "".join(separator.join(map(quote.format, r)) + "\n" for r in rows)
+    )
+    with pytest.raises(ValueError, match="the separator seems to be") as caught:
+        fetch_movielens(path, columns=("User-ID", "ISBN", "Book-Rating"))
+    assert f"line 1: the separator seems to be {separator!r}, not" in str(caught.value)
+    names = {"pandas": pd, "mflib": mflib}
+    lines = [x.strip() for x in str(caught.value).splitlines() if x.startswith(" ")]
+    exec("\n".join(lines), names)  # noqa: S102
+    assert names["ratings"].to_frame()["rating"].tolist() == [5.0, 8.0]
+
+
+WIDE = "name,Film A,Film B,Film C\nann,5,,3\nbob,4,2,\ncho,,1,4\n"
+
+
+def test_a_wide_sheet_is_told_how_to_become_long(tmp_path):
+    path = write(tmp_path, WIDE)
+    for read in (
+        lambda: fetch_movielens(path),
+        lambda: Ratings.from_frame(pd.read_csv(path)),
+        lambda: Ratings.from_frame(pd.read_csv(path), user="name"),
+    ):
+        with pytest.raises(ValueError, match="make the table long first") as caught:
+            read()
+        (line, call) = re.findall(r"first: (.*), then (.*)$", str(caught.value))[0]
+        names = {"pandas": pd, "Ratings": Ratings, "frame": pd.read_csv(path)}
+        exec(line, names)  # noqa: S102
+        assert len(eval(call, names)) == 6  # noqa: S307
+
+
+def test_a_long_table_is_not_taken_for_a_wide_one(tmp_path):
+    with pytest.raises(ValueError, match="columns are") as caught:
+        fetch_movielens(write(tmp_path, "user,movieId,rating\na,x,3\n"))
+    assert "make the table long" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [("userId", "userId", "rating"), ("userId", "rating"), "abc", (), ([], [], [])],
+)
+def test_own_columns_that_are_not_three(tmp_path, columns):
+    with pytest.raises(ValueError, match=r"columns"):
+        fetch_movielens(write(tmp_path, OWN), columns=columns)
+
+
+def test_own_rating_that_the_default_dtype_cannot_hold(tmp_path):
+    path = write(tmp_path, HEAD + "a,x,3\nb,x,1e39\n")
+    assert fetch_movielens(path)[0].values.tolist() == [3, 1e39]
+    torch.set_default_dtype(torch.float32)
+    try:
+        with pytest.raises(ValueError, match=f"line 3: {NO_NUMBER}; got .*'1e39'"):
+            fetch_movielens(path)
+    finally:
+        torch.set_default_dtype(torch.float64)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["latest", "no/such/file.csv", "", ".", None, 100, [], "a" * 5000, "a\0b", b"own"],
+)
+def test_neither_data_set_nor_file(name):
+    with pytest.raises(
+        ValueError, match="'latest-small', '100k', '1m', '32m'"
+    ) as caught:
+        fetch_movielens(name)
+    assert f"name={name!r}" in str(caught.value)
+
+
+IDS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0")
+    | st.sampled_from('0123456789-,;"\n\r\t'),
+    min_size=1,
+).filter(lambda text: text == text.strip())
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(IDS, IDS, st.floats(-1e6, 1e6), st.integers(-(2**50), 2**50)),
+        min_size=1,
+        unique_by=lambda row: row[:2],
+    )
+)
+def test_whatever_is_written_is_read(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("own") / "own.csv"
+    columns = ("userId", "movieId", "rating", "time")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *rows])
+    ratings, films = fetch_movielens(path, columns=columns)
+    read = ratings.to_frame()
+    assert list(map(str, read["user"])) == [row[0] for row in rows]
+    assert list(map(str, read["item"])) == [row[1] for row in rows]
+    assert list(read["rating"]) == [row[2] for row in rows]
+    assert list(read["time"]) == [row[3] for row in rows]
+    assert list(films["title"]) == list(map(str, ratings.item_labels))

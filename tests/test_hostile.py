@@ -454,6 +454,7 @@ CALLS = {
             "n_items": COUNTS,
             "user_labels": OBJECTS | {"NaN twice": st.just([1.0, NAN, NAN])},
             "item_labels": OBJECTS | {"lists": st.just([[1], [2], [3]])},
+            "times": arrays(st.integers(0, 9), 3),
         },
         lambda r, a: (
             r.users.dtype == r.items.dtype == torch.int64
@@ -482,6 +483,8 @@ CALLS = {
             "user": OBJECTS | {"another's": st.just("item")},
             "item": OBJECTS,
             "rating": OBJECTS,
+            "time": OBJECTS | {"another's": st.just("item")},
+            "like": without("None", RATINGS),
         },
         lambda r, a: len(r) == len(a["frame"]),
         also={"frame": r"frame|values", "user": "user|frame"},

@@ -158,9 +158,38 @@ def test_a_subset_keeps_the_labels():
     assert part.item_labels.equals(labels[1])
 
 
+MASK = [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        torch.tensor(MASK),
+        np.array(MASK),
+        MASK,
+        tuple(MASK),
+        pd.Series(MASK, index=[2, 1, 0]),  # the index is not looked at
+        pd.Series(MASK, dtype="boolean"),
+        pd.Index(MASK),
+        [0, 2],
+        np.array([0, 2], dtype="uint8"),
+        pd.Series([0, 2]),
+        range(0, 3, 2),
+    ],
+)
+def test_a_subset_takes_positions_and_masks_of_any_kind(chosen):
+    assert three().subset(chosen).values.tolist() == [1.0, 3.0]
+
+
 @pytest.mark.parametrize(
     ("chosen", "why"),
     [
+        (np.array([True, False]), r"^chosen must be a mask of shape \(3,\)"),
+        (np.ones((3, 1), dtype=bool), r"^chosen must be a mask of shape \(3,\)"),
+        (pd.Series([True, None, False]), r"^chosen has no value at position 1"),
+        (pd.array([True, None, False]), r"chosen\.fillna\(False\)"),
+        (pd.Series([False] * 3), "^chosen must select at least one rating"),
+        ([], "^chosen must select at least one rating"),
         ([3], r"^chosen must lie between 0 and 3 ratings .* got 3 at position 0; \w"),
         (torch.zeros(3, dtype=torch.bool), "^chosen must select at least one rating"),
     ],
