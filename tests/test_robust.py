@@ -7,6 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tools import robust
+from tools.chapters import STARTUP
 
 
 def write_notebook(path: Path, source: str, printed: str) -> Path:
@@ -146,7 +147,7 @@ def test_every_setting_has_its_turn(monkeypatch) -> None:
     pairs = [(c.get("OMP_NUM_THREADS"), c.get("ATEN_CPU_CAPABILITY")) for c in seen]
     assert {(t, i) for t in "12" for i in ("default", "avx2")} < set(pairs)
     assert sum("TZ" in c for c in seen) == 1
-    assert sum("PYTHONSTARTUP" in c for c in seen) == 1
+    assert sum(STARTUP in c for c in seen) == 1
     assert {c.get("MKL_CBWR") for c in seen} > {"COMPATIBLE", "AVX2", "AVX512"}
     assert len(seen) == len(robust.SETTINGS)
 

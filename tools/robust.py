@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
+from tools.chapters import STARTUP
+
 ROOT = Path(__file__).parents[1]
 CHAPTERS = ROOT / "chapters"
 
@@ -71,7 +73,7 @@ def environment(setting: str) -> dict[str, str]:
         return {"TZ": TIME_ZONE, "LC_ALL": foreign_locale()}
     if setting == ROUNDING:  # the kernel imports tools.rounding before its first cell
         startup = ROOT / "tools" / "rounding_startup.py"
-        return {"PYTHONSTARTUP": str(startup), "PYTHONPATH": str(ROOT)}
+        return {STARTUP: str(startup), "PYTHONPATH": str(ROOT)}
     return {**THREADS, **PROCESSORS}.get(setting, {})
 
 
