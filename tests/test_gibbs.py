@@ -319,8 +319,8 @@ def test_tau_is_the_scale_of_the_products():
 
     state = State(side(4.0), side(0.25), torch.tensor(4.0))
     posterior = collect([state, state], rank=1, mean=2.0)
-    assert posterior.tau.tolist() == [1.0, 1.0]
-    assert posterior.sigma.tolist() == [0.5, 0.5]
+    torch.testing.assert_close(posterior.tau, torch.ones(2))
+    torch.testing.assert_close(posterior.sigma, torch.full((2,), 0.5))
     assert posterior.b.tolist() == posterior.c.tolist() == [[1.0] * 3] * 2
     without = collect([state], rank=2, mean=2.0)
     assert without.b.shape == without.c.shape == (1, 3)

@@ -193,7 +193,8 @@ def test_clip_must_be_a_range(ratings, clip):
 
 
 def test_mean_may_be_a_tensor_and_generator_must_be_one(ratings):
-    assert MF(4, 3, rank=1, mean=ratings.values.mean()).mean == ratings.values.mean()
+    mean = ratings.values.mean()
+    assert MF(4, 3, rank=1, mean=mean).mean == mean
     with pytest.raises(TypeError, match="generator"):
         MF(4, 3, rank=1, generator=0)
     for seed, error in (("a", TypeError), (1.5, TypeError), (-1, ValueError)):
