@@ -127,10 +127,24 @@ def test_search_finds(visit, site, words) -> None:
     assert here.problems == []
 
 
-def test_search_finds_nothing_else(visit, site) -> None:
+# Two syllables, compounds as one word and as two, Korean beside English
+@pytest.mark.parametrize(
+    "words",
+    ["학습", "정규", "행렬분해", "행렬 분해", "가중치감쇠", "적합", "학습 rate"],
+)
+def test_search_finds_korean_words(visit, site, words) -> None:
     here = visit()
     here.open(f"{site}/chapters/intro.html")
-    assert search(here.page, "zyzzyva") == []
+    found = search(here.page, words)
+    assert any("appendix/glossary.html" in address for address in found)
+    assert here.problems == []
+
+
+@pytest.mark.parametrize("words", ["zyzzyva", "분행렬", "뷁쉛"])
+def test_search_finds_nothing_else(visit, site, words) -> None:
+    here = visit()
+    here.open(f"{site}/chapters/intro.html")
+    assert search(here.page, words) == []
 
 
 # -- copying --------------------------------------------------------------------------
