@@ -26,7 +26,7 @@ AUDITOR := .venv-audit/stamp
 # Chapters that make test runs a second time, disturbed; make robust runs them all so.
 LECTURE := $(addprefix --chapter ,$(wildcard chapters/0[1-5]-*.ipynb))
 # Unit tests of mflib that compute
-ARITHMETIC := $(addprefix tests/test_,$(addsuffix .py,als gibbs model penalties ratings sparse synthetic training))
+ARITHMETIC := $(addprefix tests/test_,$(addsuffix .py,als gibbs model penalties ratings sparse synthetic torch_state training))
 # How often make steady runs the chapters
 TIMES ?= 10
 
@@ -72,7 +72,8 @@ test: $(TESTER) $(KATEX)
 	@echo "3/9 Types: mypy"
 	@$(BIN)/mypy
 	@echo "4/9 Unit, property and gate tests, and the branches of mflib they take: pytest, coverage"
-	@$(BIN)/python -m coverage run -m pytest -q -rs
+	@OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -q -rs -n 2 --dist loadfile
+	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report
 	@echo "5/9 Notebooks are canonical, executed and clean"
 	@$(BIN)/python tools/chapters.py --check
@@ -164,7 +165,7 @@ lock:
 
 clean:
 	rm -rf _build .venv .venv-audit .venv-bench .venv-mutation .venv-newest mutants requirements/node_modules \
-	    .*_cache .hypothesis .coverage *.egg-info
+	    .*_cache .hypothesis .coverage* *.egg-info
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -48,9 +48,10 @@ NUMPY_LINALG = "svd qr eigh eigvalsh inv solve lstsq pinv cholesky det norm"
 
 
 @functools.cache
-def is_disturbed(name: str) -> bool:
-    """Say whether an operation of torch.ops.aten, such as "_linalg_svd", is one."""
-    name = name.strip("_").removeprefix("sparse_").removeprefix("linalg_")
+def is_disturbed(operation: Any) -> bool:
+    """Say whether an operation, such as torch.ops.aten._linalg_svd.default, is one."""
+    name = operation.overloadpacket.__name__.strip("_")
+    name = name.removeprefix("sparse_").removeprefix("linalg_")
     return name.strip("_") in DISTURBED
 
 
@@ -77,7 +78,7 @@ class Rounding(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if is_disturbed(func.overloadpacket.__name__):
+        if is_disturbed(func):
             for part in result if isinstance(result, tuple | list) else (result,):
                 if isinstance(part, Tensor) and part.device.type == "cpu":
                     self.disturb(part)
