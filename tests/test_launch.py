@@ -234,6 +234,21 @@ def test_each_weekly_check_is_reported() -> None:
     assert {*weekly["report"]["needs"], "report"} == set(weekly)
 
 
+def test_windows_runs_the_lines_without_make() -> None:
+    section = text("README.md").partition("## Without make\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("  #")[0].rstrip() for line in "".join(blocks).splitlines()]
+    made, entered, *lines = lines
+    assert (made, entered) == ("python3 -m venv .venv", ". .venv/bin/activate")
+    lines.remove("jupyter lab chapters")  # which waits for its reader
+    steps = JOBS["weekly.yml: windows"]["steps"]
+    run = "".join(step.get("run", "") for step in steps).splitlines()
+    other = {"python -m venv .venv", ". .venv/Scripts/activate"}
+    other |= {"pip install -r requirements/browser.txt"}
+    assert [line for line in run if line not in other] == lines
+    assert other <= set(run)
+
+
 @pytest.mark.parametrize(
     ("name", "status"), [(NAME, 0), ("someone/else", 1), (f"{NAME}-2", 1)]
 )
