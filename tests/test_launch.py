@@ -177,6 +177,14 @@ def test_the_dev_container_has_the_lowest_python() -> None:
     assert set(made) <= set(targets)
 
 
+def test_arm_has_the_tested_versions() -> None:
+    names = re.findall(r"^[\w-]+", text("requirements/arm.txt"), re.MULTILINE)
+    lock = text("requirements/constraints.txt")
+    locked = re.findall(r"^([\w-]+)==", lock, re.MULTILINE)
+    assert set(names) <= {name.lower().replace("_", "-") for name in locked}
+    assert "torch" not in names  # the Makefile has it
+
+
 # -- what runs on GitHub --------------------------------------------------------------
 
 
