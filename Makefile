@@ -31,7 +31,8 @@ ARITHMETIC := $(addprefix tests/test_,$(addsuffix .py,als gibbs model penalties 
 TIMES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test live chapters weights bench robust steady newest audit mutation lock clean
+.PHONY: help book pdf test live chapters weights bench robust steady newest arm audit mutation lock \
+    clean
 .DELETE_ON_ERROR:
 
 help:
@@ -45,6 +46,7 @@ help:
 	@echo "make robust    test the chapters under other threads, processors, time zones and orders"
 	@echo "make steady    test the chapters ten times in a row (TIMES=10)"
 	@echo "make newest    test with the newest versions that the pins' packages may have"
+	@echo "make arm       test mflib and three chapters on 64-bit ARM, emulated (slow; Debian)"
 	@echo "make audit     ask for known vulnerabilities in what is pinned; needs the network"
 	@echo "make mutation  break mflib on purpose, and count what the tests see"
 	@echo "make lock      write requirements/constraints.txt anew from the pins"
@@ -133,6 +135,25 @@ newest:
 	@$(NEWEST)/python -m pytest -q -rs -W default -p tests.nbval_gate --nbval-lax \
 	    --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) chapters
 
+# 64-bit ARM on an x86 machine: Debian's Python for it, run by qemu. Nothing is installed outside
+# .venv-arm. There, python is a script that starts qemu, so that sys.executable is emulated as well.
+ARM := $(CURDIR)/.venv-arm
+ARM_APT := apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures::=arm64 \
+    -o APT::Architectures::=amd64 -o APT::Sandbox::User=root -o Dir::State=$(ARM)/apt \
+    -o Dir::State::status=/dev/null -o Dir::Cache=$(ARM)/apt
+# From 2.11 on, PyPI's builds of PyTorch for ARM come with gigabytes of CUDA libraries.
+ARM_TORCH := torch==2.10.0
+ARM_PIP := $(PIP) install -qq --only-binary=:all: $(addsuffix _aarch64,$(addprefix \
+    --platform=manylinux,_2_28 _2_27 _2_26 _2_24 _2_17 2014))
+ARM_TESTS := $(ARITHMETIC) tests/test_hostile.py tests/test_movielens.py tests/test_torch_state.py
+ARM_CHAPTERS := $(wildcard chapters/0[125]-*.ipynb)
+
+arm: $(ARM)/stamp
+	@echo "Unit tests of mflib, and chapters 1, 2 and 5, on 64-bit ARM (slow)"
+	@PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 $(ARM)/bin/python -m pytest -q -rs -n auto \
+	    --dist loadfile -p tests.nbval_gate --nbval --nbval-current-env \
+	    --nbval-kernel-startup-timeout=600 --nbval-cell-timeout=3600 $(ARM_CHAPTERS) $(ARM_TESTS)
+
 # Strict: a package that the database does not know is a failure too.
 audit: $(AUDITOR) $(KATEX)
 	@failed=; \
@@ -164,8 +185,8 @@ lock:
 	@touch $(READER) $(TESTER)
 
 clean:
-	rm -rf _build .venv .venv-audit .venv-bench .venv-mutation .venv-newest mutants requirements/node_modules \
-	    .*_cache .hypothesis .coverage* *.egg-info
+	rm -rf _build .venv .venv-arm .venv-audit .venv-bench .venv-mutation .venv-newest mutants \
+	    requirements/node_modules .*_cache .hypothesis .coverage* *.egg-info
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -187,6 +208,25 @@ $(KATEX): requirements/package.json requirements/package-lock.json | $(READER)
 	@$(PYTHON) -m venv --clear .venv-mutation
 	@.venv-mutation/bin/python -m pip --disable-pip-version-check install -qq \
 	    -r requirements/mutation.txt
+	@touch $@
+
+# A processor without SVE, which qemu emulates at a third of the speed of NEON. PyTorch without its
+# dependencies, which arm.txt names: pip would choose them for this machine's processor, with CUDA.
+$(ARM)/stamp: requirements/arm.txt requirements/constraints.txt | $(READER)
+	@echo "Installing 64-bit ARM's Python and PyTorch into .venv-arm (some minutes)"
+	@rm -rf $(ARM) && mkdir -p $(ARM)/apt/lists/partial $(ARM)/apt/archives/partial
+	@$(ARM_APT) update
+	@$(ARM_APT) install -y --download-only --no-install-recommends \
+	    python3 libstdc++6 libgomp1 qemu-user-static:amd64
+	@for package in $(ARM)/apt/archives/*.deb; do dpkg -x $$package $(ARM)/root || exit; done
+	@printf '#!/bin/sh\nexec %s -cpu neoverse-n1 -L %s -0 "$$0" %s "$$@"\n' \
+	    $(ARM)/root/usr/bin/qemu-aarch64-static $(ARM)/root $(ARM)/root/usr/bin/python3 > $(ARM)/python
+	@chmod +x $(ARM)/python && $(ARM)/python -m venv --without-pip $(ARM)
+	@sed '/^torch==/d' requirements/constraints.txt > $(ARM)/constraints.txt
+	@version="$$($(ARM)/python -c 'import platform; print(platform.python_version())')"; \
+	set -- --python-version "$$version" --target $(ARM)/lib/python3*/site-packages; \
+	$(ARM_PIP) "$$@" --no-deps $(ARM_TORCH) && \
+	$(ARM_PIP) "$$@" -c $(ARM)/constraints.txt -r requirements/arm.txt
 	@touch $@
 
 $(TESTER): $(READER) requirements/test.txt requirements/browser.txt

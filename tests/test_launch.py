@@ -177,6 +177,14 @@ def test_the_dev_container_has_the_lowest_python() -> None:
     assert set(made) <= set(targets)
 
 
+def test_arm_has_the_tested_versions() -> None:
+    names = re.findall(r"^[\w-]+", text("requirements/arm.txt"), re.MULTILINE)
+    lock = text("requirements/constraints.txt")
+    locked = re.findall(r"^([\w-]+)==", lock, re.MULTILINE)
+    assert set(names) <= {name.lower().replace("_", "-") for name in locked}
+    assert "torch" not in names  # the Makefile has it
+
+
 # -- what runs on GitHub --------------------------------------------------------------
 
 
@@ -232,6 +240,21 @@ def test_a_job_is_limited(name: str) -> None:
 def test_each_weekly_check_is_reported() -> None:
     weekly = {n.partition(": ")[2]: j for n, j in JOBS.items() if "weekly" in n}
     assert {*weekly["report"]["needs"], "report"} == set(weekly)
+
+
+def test_windows_runs_the_lines_without_make() -> None:
+    section = text("README.md").partition("## Without make\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("  #")[0].rstrip() for line in "".join(blocks).splitlines()]
+    made, entered, *lines = lines
+    assert (made, entered) == ("python3 -m venv .venv", ". .venv/bin/activate")
+    lines.remove("jupyter lab chapters")  # which waits for its reader
+    steps = JOBS["weekly.yml: windows"]["steps"]
+    run = "".join(step.get("run", "") for step in steps).splitlines()
+    other = {"python -m venv .venv", ". .venv/Scripts/activate"}
+    other |= {"pip install -r requirements/browser.txt"}
+    assert [line for line in run if line not in other] == lines
+    assert other <= set(run)
 
 
 @pytest.mark.parametrize(
