@@ -300,6 +300,8 @@ def draw_rows(
     with _checks.within_bounds(names):
         for ids, gram in ratings.grams(features):
             precision = noise_precision * gram + torch.diag(rows.precision)
+            # LAPACKs differ in whether they refuse an infinite matrix.
+            _checks.finite(names, precision.diagonal(dim1=1, dim2=2))
             factor = torch.linalg.cholesky(precision)
             # P = L L^T: L^-T times standard normal noise has covariance P^-1.
             half = solve_triangular(factor, moments[ids, :, None], upper=False)
