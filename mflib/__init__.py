@@ -1,8 +1,8 @@
 """The shared code of the book, meant to be read: begin with MF, fit and als."""
 
-from mflib.als import als
+from mflib.als import als, fold_in
 from mflib.baselines import bias_baseline
-from mflib.gibbs import Prior, draw_rows, gibbs, gibbs_sweep
+from mflib.gibbs import Prior, gibbs, gibbs_step
 from mflib.model import MF, mae, objective, rmse
 from mflib.movielens import DataUnavailableError, fetch_movielens
 from mflib.penalties import l1_penalty, l2_penalty, soft_threshold
@@ -26,11 +26,11 @@ __all__ = [
     "Truth",
     "als",
     "bias_baseline",
-    "draw_rows",
     "fetch_movielens",
     "fit",
+    "fold_in",
     "gibbs",
-    "gibbs_sweep",
+    "gibbs_step",
     "l1_penalty",
     "l2_penalty",
     "mae",

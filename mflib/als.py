@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any, Literal
+
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import MF, keep_labels, measured_parts
+from mflib.model import MF, center, check_parts, check_sizes, keep_labels
 from mflib.ratings import Ratings
-from mflib.sparse import SparseRows, both_sides
+from mflib.sparse import CSR, SparseRatings
 
 
 @_checks.usual_modes(gradients=False)
@@ -21,8 +24,9 @@ def als(
     lam: float,
     sweeps: int = 20,
     biases: bool = False,
-    mean: float = 0.0,
+    mean: float | Literal["train"] = 0.0,
     count_weighted: bool = False,
+    init: MF | None = None,
     init_std: float = 0.1,
     generator: torch.Generator | None = None,
     validation: Ratings | None = None,
@@ -47,11 +51,16 @@ def als(
         solve takes the smallest of its minimisers.
     sweeps : int, default 20
         How often both halves are solved.
-    biases, mean, init_std, generator
-        As for :class:`MF`. Biases are solved together with the factors and carry the
-        same penalty.
+    biases : bool, default False
+        Solve for b_i and c_j together with the factors, under the same penalty.
+    mean : float or "train", default 0
+        A constant in all predictions; "train" is the mean of the training ratings.
     count_weighted : bool, default False
         Multiply each row's penalty by its number of ratings, as :func:`objective`.
+    init : MF, optional
+        Start from this model's factors, biases and mean; by default at random.
+    init_std, generator
+        As for :class:`MF`. Without a generator, two runs differ a little.
     validation, test : Ratings, optional
         Also measured after every sweep; never learned from.
     dtype : torch.float32 or torch.float64, optional
@@ -71,7 +80,7 @@ def als(
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range, or the parts differ in size.
+        If an argument is out of range, or the parts differ in size or labels.
 
     Notes
     -----
@@ -91,131 +100,152 @@ def als(
     True
     """
     lam = _checks.real("lam", lam, least=0.0)
-    sweeps = _checks.count("sweeps", sweeps, least=0)
-    count_weighted = _checks.flag("count_weighted", count_weighted)
-    progress = _checks.flag("progress", progress)
-    measured = measured_parts(train, validation, test)
-    dtype = train.values.dtype if dtype is None else dtype  # of all parts
-    n, m = train.n_users, train.n_items
-    model = MF(
-        n, m, rank, biases=biases, mean=mean, init_std=init_std, generator=generator
-    )
+    _checks.count("sweeps", sweeps, least=0)
+    measured = check_parts(train, validation, test)
+    if init is None:
+        sizes, mean = (train.n_users, train.n_items, rank), center(mean, train)
+        model = MF(
+            *sizes, biases=biases, mean=mean, init_std=init_std, generator=generator
+        )
+    else:
+        check_init(init, train, rank, biases)
+        model = copy.deepcopy(init)
     keep_labels(model, train)
-    parts = {
-        name: Data(part, rank, biases, float(model.mean), dtype)
-        for name, part in measured.items()
-    }
+    parts = sparse(measured, model, train.values.dtype if dtype is None else dtype)
     data = parts["train"]
     model.to(data.dtype)
+    penalties = [
+        lam / 2 * (side.counts if count_weighted else torch.ones_like(side.counts))
+        for side in (data.by_user, data.by_item)
+    ]
+    a_users, a_items = (penalty.to(data.dtype) for penalty in penalties)
 
-    def penalty(side: SparseRows) -> Tensor:
-        weights = side.counts if count_weighted else torch.ones_like(side.counts)
-        return (lam / 2 * weights).to(data.dtype)
-
-    a_users, a_items = penalty(data.by_user), penalty(data.by_item)
-
-    sizes = f"{rank=}, {lam=}, {mean=}, {init_std=} and the ratings"
-
-    def record(users: Tensor, items: Tensor) -> dict[str, float]:
-        squares = {
-            name: part.errors(users, items).square_().sum(dtype=torch.float64)
-            for name, part in parts.items()
-        }
-        penalties = a_users @ users.square().sum(1) + a_items @ items.square().sum(1)
-        errors = {k: float((s / len(parts[k])).sqrt()) for k, s in squares.items()}
-        J = _checks.finite(sizes, squares["train"] + penalties)
-        return {"objective": float(J), **errors}
-
-    with _checks.within_bounds(sizes):
-        users = torch.cat(
-            [e.weight for e in (model.U, model.user_bias) if e is not None], dim=1
-        )
-        items = torch.cat(
-            [e.weight for e in (model.V, model.item_bias) if e is not None], dim=1
-        )
-        last = users, items, [record(users, items)]
-        try:
-            for _ in tqdm(range(sweeps), disable=not progress):
-                users = ridge_rows(*data.user_half(items), a_users)
-                items = ridge_rows(*data.item_half(users), a_items)
-                last = users, items, [*last[2], record(users, items)]
-        except KeyboardInterrupt:
-            _checks.warn_interrupted(len(last[2]) - 1, sweeps, "sweeps")
-        users, items, history = last
-        model.U.weight.copy_(users[:, :rank])
-        model.V.weight.copy_(items[:, :rank])
-        if model.user_bias is not None and model.item_bias is not None:
-            model.user_bias.weight.copy_(users[:, rank:])
-            model.item_bias.weight.copy_(items[:, rank:])
+    users, items = rows_of(model)
+    history = [measure(parts, users, items, a_users, a_items)]
+    try:
+        for _ in tqdm(range(sweeps), disable=not progress):
+            u = solve_ridge(*data.user_regressions(items), a_users)
+            v = solve_ridge(*data.item_regressions(u), a_items)
+            row = measure(parts, u, v, a_users, a_items)
+            users, items, history = u, v, [*history, row]  # the last complete sweep
+    except KeyboardInterrupt:
+        _checks.warn_interrupted(len(history) - 1, sweeps, "sweeps")
+    set_rows(model, users, items)
     return model, pd.DataFrame(history).rename_axis("sweep")
 
 
-class Data:
-    """Ratings arranged for both halves of a sweep.
+@_checks.usual_modes(gradients=False)
+def fold_in(model: MF, items: Any, values: Any, *, lam: float) -> MF:
+    """Fit someone new to a model's items: one ridge regression.
 
-    ``users`` is always one matrix with a row per user: u_i, then b_i where there are
-    biases; ``items`` likewise.
+    Parameters
+    ----------
+    model : MF
+    items : array-like of int, shape (n,)
+        The items that the person rated, as ids (:meth:`Ratings.encode`).
+    values : array-like of float, shape (n,)
+        Their ratings.
+    lam : float
+        The weight of the penalty, as in :func:`als`; greater than 0.
+
+    Returns
+    -------
+    MF
+        A model with one user, number 0, and the same items.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mflib import make_low_rank_ratings, seeded
+    >>> ratings, truth = make_low_rank_ratings(
+    ...     60, 40, 2, density=0.5, sigma=0.5, generator=seeded(0)
+    ... )
+    >>> model, history = als(ratings, rank=2, lam=0.5, generator=seeded(1))
+    >>> person = fold_in(model, items=[0, 1, 2], values=[2.0, -1.0, 0.5], lam=0.5)
+    >>> person(torch.tensor(0), torch.arange(40)).shape
+    torch.Size([40])
     """
-
-    def __init__(
-        self,
-        ratings: Ratings,
-        rank: int,
-        biases: bool = True,
-        mean: float = 0.0,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        dtype = ratings.values.dtype if dtype is None else dtype
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                f"dtype must be torch.float32 or torch.float64, got {dtype!r}, by "
-                "default that of the ratings; pass dtype=torch.float64"
-            )
-        values = (ratings.values - mean).to(dtype)
-        self.rank, self.biases, self.dtype = rank, biases, values.dtype
-        self.by_user, self.by_item = both_sides(ratings, values)
-
-    def __len__(self) -> int:
-        return len(self.by_user.values)
-
-    def user_half(self, items: Tensor) -> tuple[SparseRows, Tensor, Tensor]:
-        """Return rows, targets and features of the users' regressions, given items."""
-        return self._half(self.by_user, items)
-
-    def item_half(self, users: Tensor) -> tuple[SparseRows, Tensor, Tensor]:
-        """Return rows, targets and features of the items' regressions, given users."""
-        return self._half(self.by_item, users)
-
-    def _half(
-        self, side: SparseRows, others: Tensor
-    ) -> tuple[SparseRows, Tensor, Tensor]:
-        if not self.biases:
-            return side, side.values, others
-        # r - mean - c_j = u_i . v_j + b_i * 1: the bias is one more entry of u_i,
-        # whose feature is always 1.
-        bias = others[:, self.rank].contiguous()
-        features = others.clone()
-        features[:, self.rank] = 1.0
-        return side, side.values - bias.index_select(0, side.columns), features
-
-    def errors(self, users: Tensor, items: Tensor) -> Tensor:
-        """Return prediction less rating of each entry, sorted by user."""
-        if self.biases:
-            # u.v + b + c = [u, b, 1] . [v, 1, c]
-            k, ones = self.rank, torch.ones_like
-            users = torch.cat([users, ones(users[:, k:])], dim=1)
-            items = torch.cat([items[:, :k], ones(items[:, k:]), items[:, k:]], dim=1)
-        return self.by_user.add_products(-self.by_user.values, users, items)
+    lam = _checks.real("lam", lam, above=0.0)
+    _checks.instance("model", model, MF, "for example a fitted one")
+    _, rows = rows_of(model)
+    ratings = Ratings(
+        torch.zeros(len(values)), items, values, n_users=1, n_items=len(rows)
+    )
+    person = MF(1, len(rows), model.rank, biases=model.biases, init_std=0.0)
+    person.to(rows.dtype).mean.copy_(model.mean)
+    person.item_labels = model.item_labels
+    data = sparse({"train": ratings}, person, rows.dtype)["train"]
+    penalty = rows.new_tensor([lam / 2])
+    set_rows(person, solve_ridge(*data.user_regressions(rows), penalty), rows)
+    return person
 
 
-def ridge_rows(
-    rows: SparseRows, targets: Tensor, features: Tensor, penalty: Tensor
+def check_init(init: MF, train: Ratings, rank: int, biases: bool) -> None:
+    """Raise unless als can start from a model."""
+    _checks.instance("init", init, MF, "for example one that als returned")
+    check_sizes(init, train, "train")
+    if (init.rank, init.biases) != (rank, biases):
+        raise ValueError(
+            f"init must have rank={rank} and biases={biases}, got {init.rank} and "
+            f"{init.biases}; ask for these, or start at random"
+        )
+
+
+def sparse(
+    parts: dict[str, Ratings], model: MF, dtype: torch.dtype
+) -> dict[str, SparseRatings]:
+    """Return the ratings of each part, less the model's mean, as sparse matrices."""
+    rank, biases, mean = model.rank, model.biases, float(model.mean)
+    return {
+        name: SparseRatings(part, rank=rank, biases=biases, mean=mean, dtype=dtype)
+        for name, part in parts.items()
+    }
+
+
+def rows_of(model: MF) -> tuple[Tensor, Tensor]:
+    """Return users, each row u_i and then b_i where there are biases; and items."""
+    u, v = model.U.weight.detach(), model.V.weight.detach()
+    if model.user_bias is None or model.item_bias is None:
+        return u, v
+    b, c = model.user_bias.weight.detach(), model.item_bias.weight.detach()
+    return torch.cat([u, b], dim=1), torch.cat([v, c], dim=1)
+
+
+def set_rows(model: MF, users: Tensor, items: Tensor) -> None:
+    """Undo :func:`rows_of`."""
+    model.U.weight.copy_(users[:, : model.rank])
+    model.V.weight.copy_(items[:, : model.rank])
+    if model.user_bias is not None and model.item_bias is not None:
+        model.user_bias.weight.copy_(users[:, model.rank :])
+        model.item_bias.weight.copy_(items[:, model.rank :])
+
+
+def measure(
+    parts: dict[str, SparseRatings],
+    users: Tensor,
+    items: Tensor,
+    a_users: Tensor,
+    a_items: Tensor,
+) -> dict[str, float]:
+    """Return J of the training part, and the RMSE of each part."""
+    squares = {
+        name: part.errors(users, items).square_().sum(dtype=torch.float64)
+        for name, part in parts.items()
+    }
+    penalty = a_users @ users.square().sum(1) + a_items @ items.square().sum(1)
+    J = _checks.finite("train, lam and init", squares["train"] + penalty)
+    errors = {k: float((s / len(parts[k])).sqrt()) for k, s in squares.items()}
+    return {"objective": float(J), **errors}
+
+
+def solve_ridge(
+    rows: CSR, targets: Tensor, features: Tensor, penalty: Tensor
 ) -> Tensor:
     """Solve one ridge regression for each row of a sparse matrix.
 
     Parameters
     ----------
-    rows : SparseRows
+    rows : CSR
     targets : Tensor, shape (n,)
         The target t of each entry, sorted by row.
     features : Tensor, shape (n_columns, p)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -12,11 +13,10 @@ from torch.linalg import solve_triangular
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.als import Data
-from mflib.model import measured_parts
+from mflib.model import center, check_parts
 from mflib.posterior import Posterior
 from mflib.ratings import Ratings
-from mflib.sparse import SparseRows
+from mflib.sparse import CSR, SparseRatings
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Prior:
 
     def __post_init__(self) -> None:
         for name in ("noise", "factors", "biases"):
-            _checks.real(name, getattr(self, name), above=1 / _checks.LARGEST)
+            _checks.real(name, getattr(self, name), above=0.0)
         _checks.count("dof", self.dof)
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """One side's coordinates, and the normal distribution that they come from.
+class Factors:
+    """One side's factors (and biases), and the normal distribution they come from.
 
     Attributes
     ----------
@@ -64,12 +64,12 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """All unknowns at one step of the sampler."""
+class Sample:
+    """A value for each unknown; alpha = 1 / sigma^2 is the precision of the noise."""
 
-    users: Rows
-    items: Rows
-    noise_precision: Tensor
+    users: Factors
+    items: Factors
+    alpha: Tensor
 
 
 @_checks.usual_modes(gradients=False)
@@ -81,7 +81,7 @@ def gibbs(
     burn_in: int = 50,
     thin: int = 1,
     biases: bool = True,
-    mean: float | None = None,
+    mean: float | Literal["train"] = "train",
     prior: Prior | None = None,
     generator: torch.Generator,
     validation: Ratings | None = None,
@@ -112,19 +112,15 @@ def gibbs(
         Keep every thin-th sweep after that.
     biases : bool, default True
         Include b_i and c_j.
-    mean : float, optional
-        A constant in all predictions; the mean of the training ratings by default.
+    mean : float or "train", default "train"
+        A constant in all predictions; by default the mean of the training ratings.
     prior : Prior, optional
         By default, scales of the order of the training ratings' own spread, each
         worth two observations.
     generator : torch.Generator
         Source of all random numbers.
-    validation, test : Ratings, optional
-        Predicted by the mean of the samples so far; never learned from.
-    dtype : torch.float32 or torch.float64, optional
-        Of all computations; the ratings' own by default.
-    progress : bool, default False
-        Show a progress bar.
+    validation, test, dtype, progress
+        As for :func:`als`; predictions are the mean of the samples so far.
 
     Returns
     -------
@@ -137,7 +133,7 @@ def gibbs(
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range, or the parts differ in size.
+        If an argument is out of range, or the parts differ in size or labels.
 
     Examples
     --------
@@ -154,173 +150,193 @@ def gibbs(
     >>> bool((low < high).all())
     True
     """
-    rank = _checks.count("rank", rank)
-    samples = _checks.count("samples", samples)
-    burn_in = _checks.count("burn_in", burn_in, least=0)
-    thin = _checks.count("thin", thin)
-    biases = _checks.flag("biases", biases)
-    progress = _checks.flag("progress", progress)
-    _checks.generator("generator", generator)
-    measured = measured_parts(train, validation, test)
-    dtype = train.values.dtype if dtype is None else dtype  # of all parts
-    center = _checks.real("mean", train.values.mean() if mean is None else mean)
-    if prior is None:
-        spread = max(float((train.values - center).square().mean().sqrt()), 1e-3)
-        prior = Prior(noise=spread, factors=(spread**2 / rank) ** 0.25, biases=spread)
+    check_sampling(rank, samples, burn_in, thin, generator)
+    measured = check_parts(train, validation, test)
+    mean = center(mean, train)
+    prior = default_prior(train, mean, rank) if prior is None else prior
     _checks.instance("prior", prior, Prior, "for example Prior(1.0, 1.0, 1.0)")
+    dtype = train.values.dtype if dtype is None else dtype  # of all parts
     parts = {
-        name: Data(part, rank, biases, center, dtype) for name, part in measured.items()
+        name: SparseRatings(part, rank=rank, biases=biases, mean=mean, dtype=dtype)
+        for name, part in measured.items()
     }
-    data = parts["train"]
-    scale = prior_scale(prior, data)
-
-    def start(n_rows: int) -> Rows:
-        values = scale * normal((n_rows, len(scale)), generator, scale.dtype)
-        return Rows(values, torch.zeros_like(scale), scale**-2)
-
-    names = f"{rank=}, {mean=}, {prior=} and the ratings in train, validation and test"
-    noise_precision = torch.tensor(prior.noise**-2, dtype=scale.dtype)
-    with _checks.within_bounds(names):
-        state = State(start(train.n_users), start(train.n_items), noise_precision)
-    totals = {
-        name: torch.zeros_like(part.by_user.values) for name, part in parts.items()
-    }
-    states: list[State] = []
+    totals = {name: torch.zeros_like(p.by_user.values) for name, p in parts.items()}
+    sample = sample_prior(prior, parts["train"], generator)
+    kept: list[Sample] = []
     history: list[dict[str, float]] = []
-    steps = range(1, burn_in + samples * thin + 1)
     try:
-        with _checks.within_bounds(names):
-            for step in tqdm(steps, disable=not progress):
-                state = gibbs_sweep(state, data, prior, generator)
-                if step <= burn_in or (step - burn_in) % thin:
-                    continue
-                states.append(state)
-                latest = collect([state], rank, center)
-                row = {"sigma": float(latest.sigma), "tau": float(latest.tau)}
-                for name, part in parts.items():
-                    # The error of a mean of predictions is the mean of their errors.
-                    totals[name] += part.errors(state.users.values, state.items.values)
-                    row[name] = float(totals[name].square().mean().sqrt() / len(states))
-                _checks.finite(names, torch.tensor(list(row.values())))
-                history.append(row)
+        for step in tqdm(range(burn_in + samples * thin), disable=not progress):
+            sample = gibbs_step(sample, parts["train"], prior, generator)
+            if step >= burn_in and (step + 1 - burn_in) % thin == 0:
+                kept.append(sample)
+                history.append(measure(sample, parts, totals, len(kept)))
     except KeyboardInterrupt:
         if not history:
             raise
         _checks.warn_interrupted(len(history), samples, "samples")
-    table = pd.DataFrame(
-        history, index=pd.RangeIndex(1, len(history) + 1, name="sample")
-    )
-    posterior = replace(
-        collect(states[: len(history)], rank, center),
-        user_labels=train.user_labels,
-        item_labels=train.item_labels,
-    )
-    return posterior, table
+    posterior = stack(kept[: len(history)], rank, mean, train)
+    index = pd.RangeIndex(1, len(history) + 1, name="sample")
+    return posterior, pd.DataFrame(history, index=index)
 
 
-def prior_scale(prior: Prior, data: Data) -> Tensor:
-    """Return the prior scale of each coordinate of a row: factors, then bias."""
-    scales = [prior.factors] * data.rank + [prior.biases] * data.biases
-    return torch.tensor(scales, dtype=data.dtype)
+def gibbs_step(
+    sample: Sample, data: SparseRatings, prior: Prior, generator: torch.Generator
+) -> Sample:
+    """Draw all unknowns once, each from its distribution given all others."""
+    alpha, items = sample.alpha, sample.items
 
+    regressions = data.user_regressions(items.values)
+    values = draw_factors(sample.users, *regressions, alpha, generator)
+    users = Factors(values, *draw_hyperparameters(values, data, prior, generator))
 
-def gibbs_sweep(
-    state: State, data: Data, prior: Prior, generator: torch.Generator
-) -> State:
-    """Draw all unknowns once, each given all others; gibbs makes state and data."""
-    _checks.instance("state", state, State, "its first one is a draw from the prior")
-    _checks.instance("data", data, Data, "make it with mflib.als.Data(ratings, rank)")
-    _checks.instance("prior", prior, Prior, "for example Prior(1.0, 1.0, 1.0)")
-    users, items, alpha = state.users, state.items, state.noise_precision
-    scale = prior_scale(prior, data)
-
-    values = draw_rows(users, *data.user_half(items.values), alpha, generator)
-    users = Rows(values, *draw_scales(values, scale, prior.dof, generator))
-
-    values = draw_rows(items, *data.item_half(users.values), alpha, generator)
-    items = Rows(values, *draw_scales(values, scale, prior.dof, generator))
+    regressions = data.item_regressions(users.values)
+    values = draw_factors(items, *regressions, alpha, generator)
+    items = Factors(values, *draw_hyperparameters(values, data, prior, generator))
 
     errors = data.errors(users.values, items.values)
-    total = prior.dof * prior.noise**2 + errors.square().sum()
-    drawn = chi_square(prior.dof + len(errors), 1, generator, total.dtype)
-    return State(users, items, drawn[0] / total)
+    return Sample(users, items, draw_alpha(errors, prior, generator))
 
 
-def draw_rows(
-    rows: Rows,
-    ratings: SparseRows,
+def draw_factors(
+    factors: Factors,
+    ratings: CSR,
     targets: Tensor,
     features: Tensor,
-    noise_precision: Tensor,
+    alpha: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draw each row from its normal distribution given everything else.
+    """Draw each row of factors from its normal distribution given everything else.
 
     Its precision matrix is P = alpha sum x x^T + diag(precision), its mean
     P^-1 (alpha sum t x + precision * mean), with the sums over the row's ratings.
 
     Parameters
     ----------
-    rows : Rows
+    factors : Factors
         Only ``mean`` and ``precision`` are used, and the shape of ``values``.
     ratings, targets, features
-        As for ``mflib.als.ridge_rows``.
-    noise_precision : Tensor
-        alpha = 1 / sigma^2.
+        As for ``mflib.als.solve_ridge``.
+    alpha : Tensor
+        The precision of the noise.
     generator : torch.Generator
 
     Returns
     -------
     Tensor, shape (n_rows, p)
     """
-    _checks.instance("rows", rows, Rows, "they hold a side's coordinates")
-    _checks.instance("ratings", ratings, SparseRows, "as for mflib.als.ridge_rows")
-    _checks.generator("generator", generator)
-    dtype, (n, m), p = ratings.values.dtype, ratings.shape, len(rows.mean)
-    for name, value, shape in (
-        ("rows.values", rows.values, (n, p)),
-        ("rows.mean", rows.mean, (p,)),
-        ("rows.precision", rows.precision, (p,)),
-        ("targets", targets, (len(ratings.values),)),
-        ("features", features, (m, p)),
-        ("noise_precision", noise_precision, ()),
-    ):
-        _checks.tensor(name, value, shape=shape, dtype=dtype)
-    for name, value in (
-        ("rows.precision", rows.precision),
-        ("noise_precision", noise_precision),
-    ):
-        if not (value > 0).all():
-            raise ValueError(f"{name} must be greater than 0, got {value}")
-    noise = normal(rows.values.shape, generator, targets.dtype)
-    drawn = rows.mean + noise / rows.precision.sqrt()  # rows without ratings
-    moments = noise_precision * (ratings.matrix(targets) @ features)
-    moments += rows.precision * rows.mean
-    names = "targets, features, noise_precision and rows"
-    with _checks.within_bounds(names):
-        for ids, gram in ratings.grams(features):
-            precision = noise_precision * gram + torch.diag(rows.precision)
-            # LAPACKs differ in whether they refuse an infinite matrix.
-            _checks.finite(names, precision.diagonal(dim1=1, dim2=2))
-            factor = torch.linalg.cholesky(precision)
-            # P = L L^T: L^-T times standard normal noise has covariance P^-1.
-            half = solve_triangular(factor, moments[ids, :, None], upper=False)
-            half += noise[ids, :, None]
-            drawn[ids] = solve_triangular(factor.mT, half, upper=True).squeeze(-1)
-    return _checks.finite(names, drawn)
+    noise = normal(factors.values.shape, generator, targets.dtype)
+    drawn = factors.mean + noise / factors.precision.sqrt()  # rows without ratings
+    moments = alpha * (ratings.matrix(targets) @ features)
+    moments += factors.precision * factors.mean
+    for ids, gram in ratings.grams(features):
+        precision = alpha * gram + torch.diag(factors.precision)
+        factor = torch.linalg.cholesky(precision)
+        # P = L L^T: L^-T times standard normal noise has covariance P^-1.
+        half = solve_triangular(factor, moments[ids, :, None], upper=False)
+        half += noise[ids, :, None]
+        drawn[ids] = solve_triangular(factor.mT, half, upper=True).squeeze(-1)
+    return drawn
 
 
-def draw_scales(
-    values: Tensor, scale: Tensor, dof: int, generator: torch.Generator
+def draw_hyperparameters(
+    values: Tensor, data: SparseRatings, prior: Prior, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw mean and precision of each coordinate, given all rows (normal-Gamma)."""
     n, p = values.shape
     average = values.mean(0)
     squares = (values - average).square().sum(0) + n / (n + 1) * average.square()
-    drawn = chi_square(dof + n, p, generator, values.dtype)
-    precision = drawn / (dof * scale.square() + squares)
+    drawn = chi_square(prior.dof + n, p, generator, values.dtype)
+    precision = drawn / (prior.dof * prior_scale(prior, data).square() + squares)
     noise = normal((p,), generator, values.dtype)
     return n / (n + 1) * average + noise / ((n + 1) * precision).sqrt(), precision
+
+
+def draw_alpha(errors: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
+    """Draw the precision of the noise, given the errors of all ratings (Gamma)."""
+    total = prior.dof * prior.noise**2 + errors.square().sum()
+    return chi_square(prior.dof + len(errors), 1, generator, total.dtype)[0] / total
+
+
+def prior_scale(prior: Prior, data: SparseRatings) -> Tensor:
+    """Return the prior scale of each coordinate of a row: factors, then bias."""
+    scales = [prior.factors] * data.rank + [prior.biases] * data.biases
+    return torch.tensor(scales, dtype=data.dtype)
+
+
+def default_prior(train: Ratings, mean: float, rank: int) -> Prior:
+    """Return scales of the order of the ratings' own spread around the mean."""
+    spread = max(float((train.values - mean).square().mean().sqrt()), 1e-3)
+    return Prior(noise=spread, factors=(spread**2 / rank) ** 0.25, biases=spread)
+
+
+def sample_prior(
+    prior: Prior, data: SparseRatings, generator: torch.Generator
+) -> Sample:
+    """Draw factors with the prior's scales, to start from."""
+    scale = prior_scale(prior, data)
+    mean, precision = torch.zeros_like(scale), scale**-2
+    users, items = (
+        Factors(
+            scale * normal((n, len(scale)), generator, scale.dtype), mean, precision
+        )
+        for n in data.by_user.shape
+    )
+    return Sample(users, items, torch.tensor(prior.noise**-2, dtype=scale.dtype))
+
+
+def measure(
+    sample: Sample,
+    parts: dict[str, SparseRatings],
+    totals: dict[str, Tensor],
+    count: int,
+) -> dict[str, float]:
+    """Return a sample's scales, and the RMSE of the mean of all ``count`` predictions.
+
+    ``totals`` holds each part's sum of errors so far: the error of a mean of
+    predictions is the mean of their errors.
+    """
+    rank = parts["train"].rank
+    row = {"sigma": float(sample.alpha**-0.5), "tau": float(tau(sample, rank))}
+    for name, part in parts.items():
+        totals[name] += part.errors(sample.users.values, sample.items.values)
+        row[name] = float(totals[name].square().mean().sqrt() / count)
+    _checks.finite("train and prior", torch.tensor(list(row.values())))
+    return row
+
+
+def tau(sample: Sample, rank: int) -> Tensor:
+    """Return the scale of the factors: the data determine only that of u times v."""
+    precisions = (sample.users.precision * sample.items.precision)[:rank]
+    return (precisions**-0.5).mean().sqrt()
+
+
+def stack(samples: list[Sample], rank: int, mean: float, train: Ratings) -> Posterior:
+    """Stack samples into tensors, factors and biases apart."""
+    u = torch.stack([sample.users.values for sample in samples])
+    v = torch.stack([sample.items.values for sample in samples])
+    no_bias = torch.zeros(1, dtype=u.dtype)
+    return Posterior(
+        U=u[..., :rank],
+        V=v[..., :rank],
+        b=u[..., rank] if u.shape[2] > rank else no_bias.expand(u.shape[:2]),
+        c=v[..., rank] if v.shape[2] > rank else no_bias.expand(v.shape[:2]),
+        sigma=torch.stack([sample.alpha for sample in samples]) ** -0.5,
+        tau=torch.stack([tau(sample, rank) for sample in samples]),
+        mean=mean,
+        user_labels=train.user_labels,
+        item_labels=train.item_labels,
+    )
+
+
+def check_sampling(
+    rank: int, samples: int, burn_in: int, thin: int, generator: torch.Generator
+) -> None:
+    """Raise unless these are arguments that :func:`gibbs` can sample with."""
+    _checks.count("rank", rank)
+    _checks.count("samples", samples)
+    _checks.count("burn_in", burn_in, least=0)
+    _checks.count("thin", thin)
+    _checks.generator(generator)
 
 
 def normal(
@@ -335,22 +351,3 @@ def chi_square(
 ) -> Tensor:
     """Draw chi-square numbers: sums of dof squared standard normal ones."""
     return normal((dof, size), generator, dtype).square().sum(0)
-
-
-def collect(states: list[State], rank: int, mean: float) -> Posterior:
-    """Stack samples into tensors, factors and biases apart."""
-    u = torch.stack([state.users.values for state in states])
-    v = torch.stack([state.items.values for state in states])
-    precisions = torch.stack(
-        [(s.users.precision * s.items.precision)[:rank] for s in states]
-    )
-    no_bias = torch.zeros(1, dtype=u.dtype)
-    return Posterior(
-        U=u[..., :rank],
-        V=v[..., :rank],
-        b=u[..., rank] if u.shape[2] > rank else no_bias.expand(u.shape[:2]),
-        c=v[..., rank] if v.shape[2] > rank else no_bias.expand(v.shape[:2]),
-        sigma=torch.stack([s.noise_precision for s in states]) ** -0.5,
-        tau=(precisions**-0.5).mean(1).sqrt(),
-        mean=mean,
-    )

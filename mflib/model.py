@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise, zip_longest
+from typing import Literal
 
 import pandas as pd
 import torch
@@ -47,6 +48,8 @@ class MF(nn.Module):
         transpose of the lecture's U and V.
     user_bias, item_bias : nn.Embedding or None
         Their ``weight`` has shape (N, 1) and (M, 1).
+    rank : int
+    biases : bool
     user_labels, item_labels : pandas.Index or None
         Those of the ratings that the model was last fitted to.
 
@@ -81,16 +84,14 @@ class MF(nn.Module):
         super().__init__()
         n_users = _checks.count("n_users", n_users)
         n_items = _checks.count("n_items", n_items)
-        rank = _checks.count("rank", rank)
-        biases = _checks.flag("biases", biases)
+        self.rank, self.biases = _checks.count("rank", rank), bool(biases)
         init_std = _checks.real("init_std", init_std, least=0.0)
         if generator is not None:
-            _checks.generator("generator", generator)
+            _checks.generator(generator)
         self.register_buffer("mean", torch.tensor(_checks.real("mean", mean)))
-        with _checks.within_bounds(f"{n_users=}, {n_items=} and {rank=}"):
-            self.U, self.V = zeros(n_users, rank), zeros(n_items, rank)
-            self.user_bias = zeros(n_users, 1) if biases else None
-            self.item_bias = zeros(n_items, 1) if biases else None
+        self.U, self.V = zeros(n_users, rank), zeros(n_items, rank)
+        self.user_bias = zeros(n_users, 1) if biases else None
+        self.item_bias = zeros(n_items, 1) if biases else None
         if init_std > 0:
             nn.init.normal_(self.U.weight, std=init_std, generator=generator)
             nn.init.normal_(self.V.weight, std=init_std, generator=generator)
@@ -122,11 +123,6 @@ def zeros(n: int, width: int) -> nn.Embedding:
 def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
     """Raise unless these are ratings of an MF model's size, with the model's labels."""
     _checks.instance(name, ratings, Ratings, RATINGS)
-    if not callable(model):
-        raise TypeError(
-            "model must be callable with ids of users and items, got "
-            f"{model!r:.80}; for example an MF"
-        )
     if isinstance(model, MF):
         sizes = (model.U.num_embeddings, model.V.num_embeddings)
         if sizes != (ratings.n_users, ratings.n_items):
@@ -164,8 +160,13 @@ def keep_labels(model: nn.Module, train: Ratings) -> None:
         model.user_labels, model.item_labels = train.user_labels, train.item_labels
 
 
+def center(mean: float | Literal["train"], train: Ratings) -> float:
+    """Return the constant in all predictions: the training mean, or one given."""
+    return _checks.real("mean", train.values.mean() if mean == "train" else mean)
+
+
 def check_shape(predictions: Tensor, values: Tensor) -> None:
-    """Refuse predictions that would be broadcast, or are not where the ratings are."""
+    """Raise unless predictions are one per rating, on the ratings' device."""
     shape = getattr(predictions, "shape", None)
     if shape != values.shape:
         raise ValueError(
@@ -224,7 +225,6 @@ def objective(
     25.0
     """
     lam = _checks.real("lam", lam, least=0.0)
-    count_weighted = _checks.flag("count_weighted", count_weighted)
     _checks.instance("model", model, MF, "its U and V are what J penalises")
     check_sizes(model, ratings, "ratings")
     errors = ratings.values - predict(model, ratings)
@@ -242,18 +242,16 @@ def objective(
     return _checks.finite("model, ratings and lam", total)
 
 
-def errors(
-    model: Predictor, ratings: Ratings, clip: tuple[float, float] | None
+def prediction_errors(
+    model: Predictor, ratings: Ratings, clip: tuple[float, float] | None = None
 ) -> Tensor:
     """Return predictions less ratings, whether finite or not."""
     check_sizes(model, ratings, "ratings")
     with torch.no_grad():
         predictions = predict(model, ratings)
         if clip is not None:
-            if not isinstance(clip, tuple | list) or len(clip) != 2:
-                raise TypeError(f"clip must be (low, high), got {clip!r:.80}")
-            low, high = (_checks.real("clip", bound) for bound in clip)
-            if low >= high:
+            low, high = clip
+            if not low < high:
                 raise ValueError(f"clip must be (low, high), got {clip}")
             predictions = predictions.clamp(low, high)
         return predictions - ratings.values
@@ -279,7 +277,7 @@ def rmse(
     float
         In the ratings' unit.
     """
-    error = errors(model, ratings, clip).square().mean().sqrt()
+    error = prediction_errors(model, ratings, clip).square().mean().sqrt()
     return float(_checks.finite("predictions of model", error))
 
 
@@ -287,11 +285,11 @@ def mae(
     model: Predictor, ratings: Ratings, *, clip: tuple[float, float] | None = None
 ) -> float:
     """Mean absolute error of a model's predictions; parameters as for :func:`rmse`."""
-    error = errors(model, ratings, clip).abs().mean()
+    error = prediction_errors(model, ratings, clip).abs().mean()
     return float(_checks.finite("predictions of model", error))
 
 
-def measured_parts(
+def check_parts(
     train: Ratings, validation: Ratings | None, test: Ratings | None
 ) -> dict[str, Ratings]:
     """Return the parts given, by name, all of the training part's size and labels."""

@@ -22,7 +22,7 @@ def l1_penalty(parameters: Tensor | Iterable[Tensor]) -> Tensor:
     Tensor
         A scalar that gradients flow through.
     """
-    return _total(tensor.abs().sum() for tensor in _tensors(parameters))
+    return torch.stack([w.abs().sum() for w in _tensors(parameters)]).sum()
 
 
 def l2_penalty(parameters: Tensor | Iterable[Tensor]) -> Tensor:
@@ -39,7 +39,7 @@ def l2_penalty(parameters: Tensor | Iterable[Tensor]) -> Tensor:
     Tensor
         A scalar that gradients flow through.
     """
-    return _total(tensor.square().sum() for tensor in _tensors(parameters))
+    return torch.stack([w.square().sum() for w in _tensors(parameters)]).sum()
 
 
 def soft_threshold(values: Tensor, threshold: float) -> Tensor:
@@ -67,26 +67,14 @@ def soft_threshold(values: Tensor, threshold: float) -> Tensor:
     tensor([-1.,  0.,  2.])
     """
     threshold = _checks.real("threshold", threshold, least=0.0)
-    values = _checks.tensor("values", values)
     return values.sign() * (values.abs() - threshold).clamp(min=0)
 
 
 def _tensors(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    single = isinstance(parameters, Tensor)
-    if not single and not isinstance(parameters, Iterable):
-        raise TypeError(
-            f"parameters must be a tensor, or several, got {parameters!r:.80}; for "
-            "example model.parameters()"
-        )
-    tensors = [parameters] if single else list(parameters)
+    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     if not tensors:
         raise ValueError(
             "parameters is empty: pass at least one tensor (a generator such as "
             "model.parameters() can be read only once)"
         )
-    return [_checks.tensor("parameters", tensor) for tensor in tensors]
-
-
-def _total(parts: Iterable[Tensor]) -> Tensor:
-    total = torch.stack(list(parts)).sum()
-    return _checks.finite("parameters", total)
+    return tensors

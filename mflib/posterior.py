@@ -44,7 +44,8 @@ class Posterior:
 
     def moments(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and variance over the samples of each noise-free rating."""
-        shape = _checks.pairs(users, items, self.U[0], self.V[0])
+        _checks.pairs(users, items, self.U[0], self.V[0])
+        shape = torch.broadcast_shapes(users.shape, items.shape)
         total = torch.zeros(shape, dtype=self.U.dtype)
         squares = torch.zeros_like(total)
         for s in range(len(self.sigma)):  # one at a time: memory for one, not for all

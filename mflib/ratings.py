@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass
-from numbers import Real
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +11,9 @@ import torch
 from torch import Tensor
 
 from mflib import _checks
+from mflib.tables import check_columns, numbered, seconds
+
+WIDTHS = (torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class Ratings:
         N and M. Users and items without any rating are allowed.
     user_labels, item_labels : pandas.Index, optional
         Your own ids, one per user and one per item, all different.
-    times : array-like of int, shape (n,), optional
+    times : array-like of numbers, shape (n,), optional
         When each rating was given, such as seconds since 1970.
 
     Raises
@@ -71,76 +72,54 @@ class Ratings:
     def __post_init__(self) -> None:
         n_users = _checks.count("n_users", self.n_users)
         n_items = _checks.count("n_items", self.n_items)
-        users = _checks.ids("users", self.users, n_users, "n_users")
-        items = _checks.ids("items", self.items, n_items, "n_items")
-        values = _checks.vector("values", self.values)
-        widths = torch.float32, torch.float64
-        if not (isinstance(self.values, Tensor) and values.dtype in widths):
-            values = values.to(torch.get_default_dtype())
-        if not len(users) == len(items) == len(values):
+        advice = "number your own labels with Ratings.from_frame, or raise "
+        checked: dict[str, Any] = {
+            "users": _checks.ids("users", self.users, n_users, advice + "n_users"),
+            "items": _checks.ids("items", self.items, n_items, advice + "n_items"),
+            "values": _finite("values", self.values),
+        }
+        if self.times is not None:
+            checked["times"] = _checks.vector("times", self.times)
+        lengths = {name: len(vector) for name, vector in checked.items()}
+        if len(set(lengths.values())) > 1 or 0 in lengths.values():
             raise ValueError(
-                "users, items and values must have the same length, got "
-                f"{len(users)}, {len(items)} and {len(values)}"
+                "users, items, values (and times) must have the same length, at least "
+                f"1, got {lengths}; give one entry per rating"
             )
-        times = None if self.times is None else _checks.vector("times", self.times)
-        if times is not None and (
-            times.is_floating_point() or len(times) != len(users)
-        ):
-            raise ValueError(
-                f"times must be {len(users)} whole numbers, one per rating, got "
-                f"{len(times)} of {times.dtype}; round them, for example to seconds"
-            )
-        if len(values) == 0:
-            raise ValueError("values is empty: give at least one rating")
-        infinite = ~torch.isfinite(values)
-        if infinite.any():
-            at = int(infinite.nonzero()[0])
-            raise ValueError(
-                f"values must be finite, got {values[at].item()} at position {at}; "
-                "leave unknown ratings out instead of marking them"
-            )
-        largest = float(values.abs().max())
-        if largest > _checks.LARGEST or not values.square().sum().isfinite():
-            raise ValueError(
-                f"values must be at most {_checks.LARGEST:g} in size, and the sum of "
-                f"their squares finite, got {largest:g} in {values.dtype}; give them "
-                "in a larger unit"
-            )
-        cells = users * n_items + items
-        if not (cells[1:] > cells[:-1]).all():  # sorted ones cannot hold a pair twice
-            cells, positions = cells.sort(stable=True)
-            repeats = (cells[1:] == cells[:-1]).nonzero()
-        else:
-            repeats = cells.new_zeros(0)
-        if len(repeats):
-            first, second = positions[repeats[0, 0]], positions[repeats[0, 0] + 1]
-            raise ValueError(
-                f"users and items hold the pair ({users[first]}, {items[first]}) "
-                f"twice, at positions {first} and {second}; keep one rating per pair"
-            )
-        checked: dict[str, Any] = {"users": users, "items": items, "values": values}
-        checked |= {"n_users": n_users, "n_items": n_items, "times": times}
-        for name, size in (("user_labels", n_users), ("item_labels", n_items)):
-            if getattr(self, name) is not None:
-                try:
-                    labels = getattr(self, name)
-                    # Kept as it is, so that parts share it: cheap to compare.
-                    if not isinstance(labels, pd.Index):
-                        labels = pd.Index(labels)
-                    checked[name] = labels
-                    unique = labels.is_unique
-                except (TypeError, ValueError) as error:  # a number; lists; a table
-                    raise TypeError(
-                        f"{name} must be a pandas.Index, got "
-                        f"{getattr(self, name)!r:.80} ({error})"
-                    ) from error
-                if len(labels) != size or not unique:
-                    raise ValueError(
-                        f"{name} must have {size} different entries, one per id, "
-                        f"got {len(labels)}, {labels.nunique()} of them different"
-                    )
+        checked |= {"n_users": n_users, "n_items": n_items}
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+        self._check_labels("user_labels", n_users)
+        self._check_labels("item_labels", n_items)
+        self._check_pairs()
+
+    def _check_labels(self, name: str, size: int) -> None:
+        """Raise unless there is a label for each id, all different."""
+        if getattr(self, name) is None:
+            return
+        labels = pd.Index(getattr(self, name))
+        if len(labels) != size or not labels.is_unique:
+            raise ValueError(
+                f"{name} must have {size} different entries, one per id, got "
+                f"{len(labels)}, {labels.nunique()} of them different"
+            )
+        object.__setattr__(self, name, labels)
+
+    def _check_pairs(self) -> None:
+        """Raise if a user has rated an item twice."""
+        cells = self.users * self.n_items + self.items
+        if (cells[1:] > cells[:-1]).all():  # sorted: no pair can be there twice
+            return
+        cells, order = cells.sort(stable=True)
+        repeats = (cells[1:] == cells[:-1]).nonzero()
+        if len(repeats):
+            first, second = order[repeats[0, 0]], order[repeats[0, 0] + 1]
+            pair = self.to_frame()[["user", "item"]].iloc[int(second)].tolist()
+            raise ValueError(
+                f"users and items hold the pair {pair} twice, at positions {first} and "
+                f"{second}; keep one rating per pair, such as the last row of a table: "
+                'frame.drop_duplicates([user, item], keep="last")'
+            )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -205,62 +184,75 @@ class Ratings:
         >>> Ratings.from_frame(later, like=train).users.tolist()
         [1]
         """
-        names = {"user": user, "item": item, "rating": rating}
-        if time is not None:
-            names["time"] = time
-        _check_columns(frame, names)
-        user_labels = item_labels = None
-        if like is not None:
-            _checks.instance("like", like, Ratings, "make it with Ratings.from_frame")
-            user_labels, item_labels = like.user_labels, like.item_labels
-            if user_labels is None or item_labels is None:
-                raise ValueError(
-                    f"like must have labels of users and items, got {like} without; "
-                    "make it with Ratings.from_frame"
-                )
-        users, user_labels = _numbered(frame, user, "user_labels", user_labels)
-        items, item_labels = _numbered(frame, item, "item_labels", item_labels)
-        repeated = frame.duplicated([user, item]).to_numpy()
-        if repeated.any():
-            at = int(repeated.argmax())
-            pair = [frame[name].iloc[[at]].tolist()[0] for name in (user, item)]
-            raise ValueError(
-                f"frame holds {user} {pair[0]!r} with {item} {pair[1]!r} twice, the "
-                f"second time in row {at}; keep one rating per pair, such as the last: "
-                f'frame.drop_duplicates([{user!r}, {item!r}], keep="last")'
-            )
-        values = _checks.vector(f"frame[{rating!r}]", frame[rating])
+        names = [user, item, rating, *([] if time is None else [time])]
+        check_columns(frame, names)
+        user_labels, item_labels = (None, None) if like is None else like._labels()
+        users, user_labels = numbered(user, frame[user], user_labels)
+        items, item_labels = numbered(item, frame[item], item_labels)
         return cls(
             _checks.vector("users", users),
             _checks.vector("items", items),
-            values.to(torch.get_default_dtype()),
+            _finite(f"frame[{rating!r}]", frame[rating]),
             n_users=len(user_labels),
             n_items=len(item_labels),
             user_labels=user_labels,
             item_labels=item_labels,
-            times=None if time is None else _times(frame[time]),
+            times=None if time is None else _checks.vector(time, seconds(frame[time])),
         )
+
+    def encode(self, users: Any, items: Any) -> tuple[Tensor, Tensor]:
+        """Return the ids that models take of your own labels.
+
+        Parameters
+        ----------
+        users, items : array-like, shape (n,)
+            Labels: entries of ``user_labels`` and of ``item_labels``.
+
+        Returns
+        -------
+        users, items : Tensor of int64, shape (n,)
+
+        Raises
+        ------
+        ValueError
+            If these ratings have no labels, or lack one of those given.
+
+        Examples
+        --------
+        >>> frame = pd.DataFrame({"user": ["ann"], "item": ["x"], "rating": [4.0]})
+        >>> Ratings.from_frame(frame).encode(["ann"], ["x"])
+        (tensor([0]), tensor([0]))
+        """
+        user_labels, item_labels = self._labels()
+        user_ids, _ = numbered("users", pd.Series(users), user_labels)
+        item_ids, _ = numbered("items", pd.Series(items), item_labels)
+        return torch.from_numpy(user_ids), torch.from_numpy(item_ids)
+
+    def _labels(self) -> tuple[pd.Index, pd.Index]:
+        if self.user_labels is None or self.item_labels is None:
+            raise ValueError(
+                f"like must have labels of users and items, got {self} without; make "
+                "it with Ratings.from_frame"
+            )
+        return self.user_labels, self.item_labels
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with columns user, item, rating and, where known, time.
 
         Its users and items are the labels.
         """
-        users, items = self.users.numpy(), self.items.numpy()
-        frame = pd.DataFrame(
-            {
-                "user": users if self.user_labels is None else self.user_labels[users],
-                "item": items if self.item_labels is None else self.item_labels[items],
-                "rating": self.values.numpy(),
-            }
-        )
+        columns = {"user": self.users, "item": self.items, "rating": self.values}
+        frame = pd.DataFrame({name: ids.numpy() for name, ids in columns.items()})
+        if self.user_labels is not None:
+            frame["user"] = self.user_labels[self.users.numpy()]
+        if self.item_labels is not None:
+            frame["item"] = self.item_labels[self.items.numpy()]
         return frame if self.times is None else frame.assign(time=self.times.numpy())
 
     def dense(self) -> tuple[Tensor, Tensor]:
         """Return R (0 where unobserved) and the mask I, both of shape (N, M)."""
-        with _checks.within_bounds(f"n_users={self.n_users} * n_items={self.n_items}"):
-            matrix = self.values.new_zeros(self.n_users, self.n_items)
-            mask = torch.zeros_like(matrix)
+        matrix = self.values.new_zeros(self.n_users, self.n_items)
+        mask = torch.zeros_like(matrix)
         matrix[self.users, self.items] = self.values
         mask[self.users, self.items] = 1.0
         return matrix, mask
@@ -277,36 +269,25 @@ class Ratings:
             Tensors, arrays, lists and columns of a table will do; a column's index
             is not looked at.
         """
-        n = len(self)
-        listed = not isinstance(chosen, Tensor) and pd.api.types.is_list_like(chosen)
-        if listed and pd.api.types.infer_dtype(chosen) == "boolean":
-            missing = pd.isna(np.asarray(chosen))
-            if missing.any():
+        if isinstance(getattr(chosen, "dtype", None), pd.BooleanDtype):
+            chosen = chosen.to_numpy(bool)  # an error where a value is missing
+        n, positions = len(self), np.asarray(chosen)
+        if positions.dtype == bool:
+            if positions.shape != (n,):
                 raise ValueError(
-                    f"chosen has no value at position {missing.argmax()}; make it "
-                    "False: chosen.fillna(False)"
+                    f"chosen must be a mask of shape ({n},), one bool per rating, got "
+                    f"shape {positions.shape}"
                 )
-            chosen = torch.tensor(np.asarray(chosen, dtype=bool))
-        if isinstance(chosen, Tensor) and chosen.dtype == torch.bool:
-            if chosen.shape != (n,):
-                raise ValueError(
-                    f"chosen must be a mask of shape ({n},), one entry per rating, "
-                    f"got shape {tuple(chosen.shape)}"
-                )
-            chosen = chosen.nonzero().flatten()
-        else:
-            advice = "give positions, or a mask of one bool per rating"
-            chosen = _checks.ids("chosen", chosen, n, f"{n} ratings", advice)
+            positions = positions.nonzero()[0]
+        advice = "give positions, or a mask of one bool per rating"
+        chosen = _checks.ids("chosen", positions, n, advice)
         if not len(chosen):
             raise ValueError("chosen must select at least one rating, got none")
-        return Ratings(
-            self.users[chosen],
-            self.items[chosen],
-            self.values[chosen],
-            n_users=self.n_users,
-            n_items=self.n_items,
-            user_labels=self.user_labels,
-            item_labels=self.item_labels,
+        return replace(
+            self,
+            users=self.users[chosen],
+            items=self.items[chosen],
+            values=self.values[chosen],
             times=None if self.times is None else self.times[chosen],
         )
 
@@ -338,14 +319,13 @@ class Ratings:
         ValueError
             If the fractions are not as above, or a part would be empty.
         """
-        _checks.generator("generator", generator)
+        _checks.generator(generator)
+        _checks.choice("stratify", stratify, None, "user")
         shares = [_checks.real("fractions", f, above=0.0) for f in fractions]
         if len(shares) < 2 or abs(sum(shares) - 1.0) > 1e-9:
             raise ValueError(
                 f"fractions must be two or more shares that sum to 1, got {fractions}"
             )
-        if stratify not in (None, "user"):
-            raise ValueError(f'stratify must be "user" or None, got {stratify!r}')
         n = len(self)
         position = torch.empty(n, dtype=torch.float64)
         shuffle = torch.randperm(n, generator=generator)
@@ -372,93 +352,16 @@ class Ratings:
         return tuple(self.subset(part == p) for p in range(len(shares)))
 
 
-def _check_columns(frame: pd.DataFrame, names: dict[str, str]) -> None:
-    """Raise unless a table has rows, and each column once, without missing values."""
-    _checks.instance("frame", frame, pd.DataFrame, "use pandas.DataFrame(…)")
-    columns = frame.columns.tolist()
-    for role, name in names.items():
-        if not pd.api.types.is_hashable(name):
-            raise TypeError(
-                f"{role} must be the name of a column, got {name!r:.80}; pass a str"
-            )
-    for name in names.values():
-        if columns.count(name) != 1:
-            found = f"{columns.count(name)} columns" * (name in columns)
-            advice = wide_advice(columns, names.values())
-            raise ValueError(
-                f"frame has {found or 'no column'} {name!r}, only {columns}; "
-                f"name the columns with {'=, '.join(names)}={advice}"
-            )
-    if len(set(names.values())) != len(names):
+def _finite(name: str, given: Any) -> Tensor:
+    """Return ratings as floats, if they are all finite."""
+    values = _checks.vector(name, given)
+    if not isinstance(given, Tensor) or values.dtype not in WIDTHS:
+        values = values.to(torch.get_default_dtype())
+    infinite = ~torch.isfinite(values)
+    if infinite.any():
+        at = int(infinite.nonzero()[0])
         raise ValueError(
-            f"{', '.join(names)} must be different columns, got {[*names.values()]}"
+            f"{name} must be finite, got {values[at].item()} at position {at}; leave "
+            "unknown ratings out instead of marking them"
         )
-    if frame.empty:
-        raise ValueError("frame has no rows: give at least one rating")
-    for name in names.values():
-        missing = frame[name].isna().to_numpy()
-        if missing.any():
-            raise ValueError(
-                f"frame[{name!r}] has no value in row {int(missing.argmax())}; "
-                "drop the rows that lack one: frame.dropna()"
-            )
-
-
-def wide_advice(columns: list[Any], names: Iterable[str], table: str = "frame") -> str:
-    """Say how a sheet with a column per item becomes one row per rating."""
-    if len(columns) < 3 or sum(name in columns for name in names) > 1:
-        return ""
-    return (
-        ". If each item has a column of its own, make the table long first: "
-        f'frame = {table}.melt({columns[0]!r}, var_name="item", value_name="rating")'
-        f".dropna(), then Ratings.from_frame(frame, user={columns[0]!r})"
-    )
-
-
-def _numbered(
-    frame: pd.DataFrame, name: str, side: str, labels: pd.Index | None
-) -> tuple[Any, pd.Index]:
-    """Return each id's number, by given labels or in the order of its kind."""
-    try:
-        if labels is None:
-            places, found = pd.factorize(frame[name], sort=True)
-            _check_one_type(name, list(found))
-            return places, pd.Index(found)
-        places = labels.get_indexer(pd.Index(frame[name]))
-    except TypeError as error:  # lists; a mixture without an order
-        raise TypeError(
-            f"frame[{name!r}] holds ids that do not sort "
-            f"({error}); make them text, as by frame.astype({{{name!r}: str}})"
-        ) from error
-    unknown = places < 0
-    if unknown.any():
-        at = int(unknown.argmax())
-        (label,) = frame[name].iloc[[at]].tolist()
-        raise ValueError(
-            f"frame[{name!r}] holds {label!r} in row {at}, "
-            f"which like.{side}, of dtype {labels.dtype}, lacks; drop such rows: "
-            f"frame[frame[{name!r}].isin(like.{side})]"
-        )
-    return places, labels
-
-
-def _check_one_type(name: str, labels: list[Any]) -> None:
-    """Raise if a number and a text read the same: most likely they are one id."""
-    texts = pd.Series([x for x in labels if isinstance(x, str)], dtype=object)
-    numbers = [x for x in labels if isinstance(x, Real)]
-    same = texts[pd.to_numeric(texts, errors="coerce").isin(numbers)]
-    if len(same):
-        raise ValueError(
-            f"frame[{name!r}] holds {same.iloc[0]!r} as text and as a number, which "
-            "would be two ids; read the file with "
-            f"pandas.read_csv(path, dtype={{{name!r}: str}})"
-        )
-
-
-def _times(column: pd.Series) -> Any:
-    """Return times as numbers: dates as seconds since 1970, in UTC."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_convert(None)
-    if pd.api.types.is_datetime64_dtype(column):
-        column = column.astype("datetime64[s]").astype("int64")
-    return column
+    return values

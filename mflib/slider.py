@@ -168,7 +168,7 @@ def slider_figure(
                 {"x": fit_x.tolist(), "frames": frames},
                 ensure_ascii=False,
                 separators=(",", ":"),
-            ),
+            )
         ),
         "color": looks[next(iter(curves))]["color"],
         "fits": _svg.panel(in_x, in_y, xlabel, ylabel, left, shown),

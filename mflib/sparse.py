@@ -1,17 +1,15 @@
-"""The ratings as a sparse matrix: fast products and Gram matrices, one row per user."""
+"""The ratings as sparse matrices, by user and by item: products and Gram matrices."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mflib.model import MF
 from mflib.ratings import Ratings
 
 with warnings.catch_warnings():  # torch says once per process that CSR is in beta
@@ -19,8 +17,8 @@ with warnings.catch_warnings():  # torch says once per process that CSR is in be
     torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
 
 
-class SparseRows:
-    """Entries of a sparse matrix, sorted by row (compressed sparse rows, CSR).
+class CSR:
+    """A sparse matrix: its entries sorted by row (compressed sparse rows).
 
     Parameters
     ----------
@@ -39,12 +37,7 @@ class SparseRows:
     """
 
     def __init__(
-        self,
-        rows: Tensor,
-        columns: Tensor,
-        values: Tensor,
-        n_rows: int,
-        n_columns: int,
+        self, rows: Tensor, columns: Tensor, values: Tensor, n_rows: int, n_columns: int
     ) -> None:
         self.shape = (n_rows, n_columns)
         self.counts = torch.bincount(rows, minlength=n_rows)
@@ -138,84 +131,63 @@ class SparseRows:
             yield torch.cat(ready), gram[:filled]
 
 
-def both_sides(ratings: Ratings, values: Tensor) -> tuple[SparseRows, SparseRows]:
-    """Return values at the ratings' places, sorted by user, and sorted by item."""
-    users, n_users = ratings.users, ratings.n_users
-    items, n_items = ratings.items, ratings.n_items
-    return (
-        SparseRows(users, items, values, n_users, n_items),
-        SparseRows(items, users, values, n_items, n_users),
-    )
+class SparseRatings:
+    """Ratings less a mean, sorted by user and by item, with or without biases.
 
-
-class _Products(torch.autograd.Function):
-    """mean + u_i . v_j of each rating, with sparse products for its gradients."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        u: Tensor,
-        v: Tensor,
-        mean: float,
-        users: SparseRows,
-        items: SparseRows,
-    ) -> Tensor:
-        ctx.save_for_backward(u, v)
-        ctx.users, ctx.items = users, items
-        predictions = u.new_full(users.columns.shape, mean)
-        return users.unsorted(users.add_products(predictions, u, v))
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        u, v = ctx.saved_tensors
-        grad_u = ctx.users.matrix(ctx.users.sorted(grad)) @ v
-        grad_v = ctx.items.matrix(ctx.items.sorted(grad)) @ u
-        return grad_u, grad_v, None, None, None
-
-
-def full_batch(model: nn.Module, ratings: Ratings) -> Callable[[], Tensor] | None:
-    """Return a fast equivalent of ``model(ratings.users, ratings.items)``, or None.
-
-    Equal up to rounding: it adds in another order. It exists for a plain :class:`MF`,
-    where all predictions are entries of one matrix product, and their gradients are two
-    products with a sparse matrix.
+    All functions that take or return ``users`` mean one matrix with a row per user:
+    u_i, then b_i where there are biases; ``items`` likewise.
     """
-    if not _is_plain(model):
-        return None
-    assert isinstance(model, MF)
-    users, items = both_sides(ratings, ratings.values)
-    mean = float(model.mean)
 
-    def predict() -> Tensor:
-        u, v = model.U.weight, model.V.weight
-        if model.user_bias is not None and model.item_bias is not None:
-            b, c = model.user_bias.weight, model.item_bias.weight
+    def __init__(
+        self,
+        ratings: Ratings,
+        *,
+        rank: int,
+        biases: bool,
+        mean: float,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        dtype = ratings.values.dtype if dtype is None else dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"dtype must be torch.float32 or torch.float64, got {dtype!r}, by "
+                "default that of the ratings; pass dtype=torch.float64"
+            )
+        values = (ratings.values - mean).to(dtype)
+        users, n_users = ratings.users, ratings.n_users
+        items, n_items = ratings.items, ratings.n_items
+        self.rank, self.biases, self.dtype = rank, biases, dtype
+        self.by_user = CSR(users, items, values, n_users, n_items)
+        self.by_item = CSR(items, users, values, n_items, n_users)
+
+    def __len__(self) -> int:
+        return len(self.by_user.values)
+
+    def user_regressions(self, items: Tensor) -> tuple[CSR, Tensor, Tensor]:
+        """Return the ratings by user, with the targets and features of regressions.
+
+        Given items, each user's row is the coefficients of a linear regression: of the
+        ratings, less c_j, on v_j, and on a 1 for b_i.
+        """
+        return self._regressions(self.by_user, items)
+
+    def item_regressions(self, users: Tensor) -> tuple[CSR, Tensor, Tensor]:
+        """Return the same by item, given users."""
+        return self._regressions(self.by_item, users)
+
+    def _regressions(self, side: CSR, others: Tensor) -> tuple[CSR, Tensor, Tensor]:
+        if not self.biases:
+            return side, side.values, others
+        bias = others[:, self.rank].contiguous()
+        features = others.clone()
+        features[:, self.rank] = 1.0
+        return side, side.values - bias.index_select(0, side.columns), features
+
+    def errors(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return prediction less rating of each entry, sorted by user."""
+        if self.biases:
             # u.v + b + c = [u, b, 1] . [v, 1, c]
-            u = torch.cat([u, b, torch.ones_like(b)], dim=1)
-            v = torch.cat([v, torch.ones_like(c), c], dim=1)
-        products: Tensor = _Products.apply(u, v, mean, users, items)  # type: ignore[no-untyped-call]
-        return products
-
-    return predict
-
-
-def _is_plain(model: nn.Module) -> bool:
-    """Whether a model is MF itself, unhooked, with embeddings of the usual kind."""
-    embeddings = list(model.children())
-    return (
-        type(model) is MF
-        and not any(
-            value  # a hook, or a forward method of its own
-            for module in model.modules()
-            for name, value in vars(module).items()
-            if "forward" in name or "backward" in name
-        )
-        and all(
-            type(e) is nn.Embedding
-            and not (e.sparse or e.scale_grad_by_freq or e.max_norm)
-            and e.padding_idx is None
-            and e.weight.device.type == "cpu"
-            for e in embeddings
-        )
-        and {e.weight.dtype for e in embeddings} in ({torch.float32}, {torch.float64})
-    )
+            k, ones = self.rank, torch.ones_like
+            users = torch.cat([users, ones(users[:, k:])], dim=1)
+            items = torch.cat([items[:, :k], ones(items[:, k:]), items[:, k:]], dim=1)
+        return self.by_user.add_products(-self.by_user.values, users, items)

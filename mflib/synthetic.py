@@ -106,22 +106,14 @@ def make_low_rank_ratings(
     sigma = _checks.real("sigma", sigma, least=0.0)
     mean = _checks.real("mean", mean)
     bias_tau = _checks.real("bias_tau", bias_tau, least=0.0)
-    _checks.generator("generator", generator)
-    n_cells = n_users * n_items
-    if n_cells > _checks.MOST:
-        raise ValueError(
-            f"n_users * n_items must be at most {_checks.MOST}, one random number per "
-            f"cell, got {n_users} * {n_items}; choose smaller ones"
-        )
+    _checks.generator(generator)
+    _checks.choice("popularity", popularity, "uniform", "power-law")
+    n_cells = _checks.count("n_users * n_items", n_users * n_items)
     n = round(density * n_cells)
     if not (density <= 1.0 and n >= 1):
         raise ValueError(
             f"density must lie in (0, 1] and observe at least one of the {n_cells} "
             f"cells, got {density}"
-        )
-    if popularity not in ("uniform", "power-law"):
-        raise ValueError(
-            f'popularity must be "uniform" or "power-law", got {popularity!r}'
         )
 
     truth = Truth(
@@ -144,6 +136,5 @@ def make_low_rank_ratings(
     users, items = cells // n_items, cells % n_items
     noise = sigma * torch.randn(n, generator=generator)
     values = truth(users, items) + noise
-    _checks.finite(f"{mean=}, {tau=}, {sigma=} and {bias_tau=}", values.square().sum())
     ratings = Ratings(users, items, values, n_users=n_users, n_items=n_items)
     return ratings, truth

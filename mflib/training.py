@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 import torch
@@ -13,10 +12,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import check_shape, check_sizes, keep_labels, measured_parts
-from mflib.model import errors as errors_of
+from mflib.full_batch import full_batch
+from mflib.model import (
+    check_parts,
+    check_shape,
+    check_sizes,
+    keep_labels,
+    prediction_errors,
+)
 from mflib.ratings import Ratings
-from mflib.sparse import full_batch
 
 
 class DivergenceError(ValueError):
@@ -101,124 +105,148 @@ def fit(
     >>> bool(history["train"].iloc[-1] < 0.5 < history["test"].iloc[-1])  # overfitted
     True
     """
-    epochs = _checks.count("epochs", epochs, least=0)
-    progress = _checks.flag("progress", progress)
-    if generator is not None:
-        _checks.generator("generator", generator)
-    _checks.instance("model", model, nn.Module, "for example an MF")
-    parts = measured_parts(train, validation, test)
-    n = len(train)
-    if batch_size is None:
-        batch_size = n
-    batch_size = min(_checks.count("batch_size", batch_size), n)
     criterion = nn.MSELoss() if criterion is None else criterion
-    if not callable(criterion):
-        raise TypeError(
-            f"criterion must be callable, got {criterion!r:.80}; for example "
-            "nn.MSELoss()"
-        )
-    check_sizes(model, train, "train")
-    check_optimizer(optimizer, model)
+    batch_size = len(train) if batch_size is None else batch_size
+    parts = check_parts(train, validation, test)
+    check_training(model, train, optimizer, epochs, batch_size, generator)
     keep_labels(model, train)
-
-    fast = full_batch(model, train) if batch_size == n else None
-    ahead: Tensor | None = None  # predictions that measure one epoch and start the next
-
-    def record() -> dict[str, float]:
-        nonlocal ahead
-        measured = {}
-        if fast is not None:
-            ahead = fast()
-            measured["train"] = ahead.detach() - train.values
-        for name, part in parts.items():
-            if name not in measured:
-                measured[name] = errors_of(model, part, None)
-        return {k: float(e.square().mean().sqrt()) for k, e in measured.items()}
-
-    def check_finite(value: float, epoch: int) -> None:
-        if not math.isfinite(value):
-            rates = sorted({float(group["lr"]) for group in optimizer.param_groups})
-            raise DivergenceError(
-                f"training diverged: an error of {value} in epoch {epoch}; lower the "
-                f"learning rate (the optimizer has lr {rates}), or mend the criterion",
-                table(),
-            )
-
-    def table() -> pd.DataFrame:
-        return pd.DataFrame(errors, columns=list(parts)).rename_axis("epoch")
-
-    errors = [record()]
-    if not math.isfinite(sum(errors[0].values())):
-        raise ValueError(
-            f"model must have finite errors before training, got {errors[0]}; "
-            "give it finite parameters"
-        )
-    kept = copy.deepcopy(model.state_dict())
+    batches = Batches(model, train, batch_size, generator)
+    history = History(optimizer)
+    history.add(model, batches.measure(parts))
     try:
-        for epoch in tqdm(range(1, epochs + 1), disable=not progress):
-            if batch_size == n:
-                batches: tuple[Tensor | slice, ...] = (slice(None),)
-            else:
-                batches = torch.randperm(n, generator=generator).split(batch_size)
-            for batch in batches:
+        for _ in tqdm(range(epochs), disable=not progress):
+            for predictions, values in batches:
                 optimizer.zero_grad()
-                if ahead is not None:
-                    predictions = ahead
-                else:
-                    predictions = model(train.users[batch], train.items[batch])
-                check_shape(predictions, train.values[batch])
-                values = train.values[batch].to(predictions.dtype)
                 loss = criterion(predictions, values)
-                if not isinstance(loss, Tensor) or loss.ndim != 0:
-                    raise ValueError(
-                        f"criterion must return a scalar tensor, got {loss!r:.80}; "
-                        'for example nn.MSELoss(reduction="mean")'
-                    )
-                check_finite(loss.item(), epoch)
-                if not loss.requires_grad:
-                    raise ValueError(
-                        f"criterion must depend on the predictions, and they on the "
-                        f"model's parameters, got {loss} without a gradient; detach "
-                        "neither, and use for example nn.MSELoss()"
-                    )
+                history.check_finite(loss.item())
                 loss.backward()
                 optimizer.step()
-            latest = record()
-            check_finite(sum(latest.values()), epoch)
-            kept = copy.deepcopy(model.state_dict())
-            errors.append(latest)
+            history.add(model, batches.measure(parts))
     except KeyboardInterrupt:
-        model.load_state_dict(kept)
-        _checks.warn_interrupted(len(errors) - 1, epochs, "epochs")
-    return table()
+        model.load_state_dict(history.parameters)
+        _checks.warn_interrupted(len(history.errors) - 1, epochs, "epochs")
+    return history.table()
+
+
+class Batches:
+    """The batches of an epoch: predictions of some ratings, and these ratings.
+
+    A full batch of an :class:`MF` takes sparse products, and the predictions that
+    measure one epoch start the next.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Ratings,
+        size: int,
+        generator: torch.Generator | None,
+    ) -> None:
+        self.model, self.train, self.generator = model, train, generator
+        self.size = min(size, len(train))
+        self.predict = full_batch(model, train) if self.size == len(train) else None
+        self.predictions: Tensor | None = None
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        n, values = len(self.train), self.train.values
+        if self.predictions is not None:
+            yield self.predictions, values.to(self.predictions.dtype)
+            return
+        shuffled = self.size < n
+        order = (
+            torch.randperm(n, generator=self.generator) if shuffled else torch.arange(n)
+        )
+        for batch in order.split(self.size):
+            predictions = self.model(self.train.users[batch], self.train.items[batch])
+            check_shape(predictions, values[batch])
+            yield predictions, values[batch].to(predictions.dtype)
+
+    def measure(self, parts: dict[str, Ratings]) -> dict[str, float]:
+        """Return the RMSE of each part."""
+        errors = {}
+        for name, part in parts.items():
+            if part is self.train and self.predict is not None:
+                self.predictions = self.predict()
+                error = self.predictions.detach() - part.values
+            else:
+                error = prediction_errors(self.model, part)
+            errors[name] = float(error.square().mean().sqrt())
+        return errors
+
+
+class History:
+    """The errors after each epoch, and the parameters after the last complete one."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.errors: list[dict[str, float]] = []
+        self.parameters: dict[str, Tensor] = {}
+
+    def add(self, model: nn.Module, errors: dict[str, float]) -> None:
+        """Keep the errors and parameters after an epoch, if the errors are finite."""
+        self.check_finite(sum(errors.values()))
+        self.errors.append(errors)
+        self.parameters = copy.deepcopy(model.state_dict())
+
+    def check_finite(self, error: float) -> None:
+        """Raise DivergenceError if an error is infinite or NaN."""
+        if math.isfinite(error):
+            return
+        if not self.errors:
+            raise ValueError(
+                f"model must have finite errors before training, got {error}; give it "
+                "finite parameters"
+            )
+        rates = sorted({float(group["lr"]) for group in self.optimizer.param_groups})
+        raise DivergenceError(
+            f"training diverged: an error of {error} in epoch {len(self.errors)}; "
+            f"lower the learning rate (the optimizer has lr {rates}), or change the "
+            "criterion",
+            self.table(),
+        )
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per epoch, from 0, and one column per part."""
+        return pd.DataFrame(self.errors).rename_axis("epoch")
+
+
+def check_training(
+    model: nn.Module,
+    train: Ratings,
+    optimizer: torch.optim.Optimizer,
+    epochs: int,
+    batch_size: int,
+    generator: torch.Generator | None,
+) -> None:
+    """Raise unless these are arguments that :func:`fit` can train with."""
+    _checks.instance("model", model, nn.Module, "for example an MF")
+    check_sizes(model, train, "train")
+    check_optimizer(optimizer, model)
+    _checks.count("epochs", epochs, least=0)
+    _checks.count("batch_size", batch_size)
+    if generator is not None:
+        _checks.generator(generator)
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
-    """Refuse an optimizer that fit cannot use, or that would train nothing."""
+    """Raise unless an optimizer trains this model's parameters, in full precision."""
     advice = "for example torch.optim.Adam(model.parameters())"
     _checks.instance("optimizer", optimizer, torch.optim.Optimizer, advice)
-    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise TypeError(
-            "optimizer must step without a closure, got "
-            f"{type(optimizer).__name__}; take another, {advice}"
-        )
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    trainable = {id(p): p for p in model.parameters() if p.requires_grad}
     if not trainable:
         raise ValueError(
-            "model must have parameters that require gradients, got none, or frozen "
-            "ones; unfreeze them with model.requires_grad_()"
+            "model must have parameters that require gradients, got none; unfreeze "
+            "them with model.requires_grad_()"
         )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    trained = [p for p in trainable if id(p) in held]
+    trained = {p.dtype for key, p in trainable.items() if key in held}
     if not trained:
         raise ValueError(
             "optimizer holds none of this model's parameters that require gradients; "
             "make it from model.parameters(), after any copy or move of the model"
         )
-    for parameter in trained:
-        if parameter.dtype not in (torch.float32, torch.float64):
-            raise TypeError(
-                "model must be trained in float32 or float64, got "
-                f"{parameter.dtype}, in which small steps are lost; use model.float()"
-            )
+    if not trained <= {torch.float32, torch.float64}:
+        raise TypeError(
+            f"model must be trained in float32 or float64, got {trained}: small steps "
+            "are lost in half precision; use model.float()"
+        )

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mflib import MF, Ratings, als, make_low_rank_ratings, objective, rmse, seeded
-from mflib.als import ridge_rows
-from mflib.sparse import SparseRows
+from mflib.als import solve_ridge
+from mflib.sparse import CSR
 
 # One computation done twice may differ by rounding: a math library takes its order from
 # the processor and from where in memory the numbers lie. Few steps, numbers of order 1.
@@ -109,8 +109,8 @@ def test_rows_are_the_closed_form():
     )
     features = torch.randn(60, 4, generator=seeded(1))
     penalty = torch.rand(25, generator=seeded(2)) + 0.1
-    rows = SparseRows(train.users, train.items, train.values, 25, 60)
-    w = ridge_rows(rows, rows.values, features, penalty)
+    rows = CSR(train.users, train.items, train.values, 25, 60)
+    w = solve_ridge(rows, rows.values, features, penalty)
     for i in range(25):
         mine = train.users == i
         x, t = features[train.items[mine]], train.values[mine]
@@ -168,9 +168,9 @@ def test_an_interrupt_leaves_the_last_complete_sweep(monkeypatch):
         calls.append(given)
         if len(calls) == 6:  # the items' half of the third sweep
             raise KeyboardInterrupt
-        return ridge_rows(*given)
+        return solve_ridge(*given)
 
-    monkeypatch.setattr(sys.modules["mflib.als"], "ridge_rows", interrupted)
+    monkeypatch.setattr(sys.modules["mflib.als"], "solve_ridge", interrupted)
     with pytest.warns(RuntimeWarning, match="interrupted: 2 of 9 sweeps") as caught:
         model, short = als(train, sweeps=9, generator=seeded(1), **arguments)
     assert caught[0].filename == __file__  # the line that called als

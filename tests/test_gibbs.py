@@ -13,17 +13,22 @@ from mflib import (
     Prior,
     Ratings,
     als,
-    draw_rows,
     fetch_movielens,
     gibbs,
-    gibbs_sweep,
+    gibbs_step,
     make_low_rank_ratings,
     rmse,
     seeded,
 )
-from mflib.als import Data
-from mflib.gibbs import Rows, State, collect, draw_scales, prior_scale
-from mflib.sparse import SparseRows
+from mflib.gibbs import (
+    Factors,
+    Sample,
+    draw_factors,
+    draw_hyperparameters,
+    prior_scale,
+    stack,
+)
+from mflib.sparse import CSR, SparseRatings
 
 # One computation done twice may differ by rounding: a math library takes its order from
 # the processor and from where in memory the numbers lie. Few steps, numbers of order 1.
@@ -44,10 +49,10 @@ def prior_draw(data, n_users, n_items, generator):
         precision = gamma(scale.shape) / (PRIOR.dof * scale**2)
         mean = torch.randn(len(scale), generator=generator) / precision.sqrt()
         noise = torch.randn(n, len(scale), generator=generator)
-        return Rows(mean + noise / precision.sqrt(), mean, precision)
+        return Factors(mean + noise / precision.sqrt(), mean, precision)
 
-    noise_precision = gamma((1,))[0] / (PRIOR.dof * PRIOR.noise**2)
-    return State(rows(n_users), rows(n_items), noise_precision)
+    alpha = gamma((1,))[0] / (PRIOR.dof * PRIOR.noise**2)
+    return Sample(rows(n_users), rows(n_items), alpha)
 
 
 def predictions(state, cells, k=2):
@@ -57,14 +62,14 @@ def predictions(state, cells, k=2):
 
 def rate(state, cells, generator):
     noise = torch.randn(len(cells), generator=generator)
-    values = predictions(state, cells) + noise / state.noise_precision.sqrt()
+    values = predictions(state, cells) + noise / state.alpha.sqrt()
     return dataclasses.replace(cells, values=values)
 
 
 def statistics(state, ratings):
     u, v = state.users, state.items
     return [
-        float(state.noise_precision.log()),
+        float(state.alpha.log()),
         float(u.precision.log().mean()),
         float(v.precision.log().mean()),
         float(v.precision[-1].log()),
@@ -79,6 +84,10 @@ def statistics(state, ratings):
     ]
 
 
+def sparse(ratings, biases=True):
+    return SparseRatings(ratings, rank=2, biases=biases, mean=0.0)
+
+
 @pytest.mark.parametrize("biases", [True, False])
 def test_joint_distribution(biases):
     # Geweke (2004, doi:10.1198/016214504000001132): alternating a sweep given the
@@ -91,7 +100,7 @@ def test_joint_distribution(biases):
     known = Ratings(
         cells[:, 0], cells[:, 1], torch.zeros(len(cells)), n_users=6, n_items=5
     )
-    data, generator = Data(known, 2, biases), seeded(0)
+    data, generator = sparse(known, biases), seeded(0)
 
     forward = []
     for _ in range(8000):
@@ -103,7 +112,7 @@ def test_joint_distribution(biases):
     for _ in range(5000):
         rated = rate(state, known, generator)
         chain.append(statistics(state, rated))
-        state = gibbs_sweep(state, Data(rated, 2, biases), PRIOR, generator)
+        state = gibbs_step(state, sparse(rated, biases), PRIOR, generator)
     batches = np.array(chain).reshape(50, 100, -1).mean(1)
 
     difference = batches.mean(0) - forward.mean(0)
@@ -117,12 +126,12 @@ def test_rows_are_drawn_from_the_closed_form():
     train, _ = make_low_rank_ratings(4, 30, 2, density=0.4, generator=generator)
     features = torch.randn(30, 3, generator=generator)
     prior_mean = torch.tensor([0.5, -0.2, 0.1])
-    rows = Rows(torch.zeros(5, 3), prior_mean, torch.tensor([1.0, 2.0, 4.0]))
+    rows = Factors(torch.zeros(5, 3), prior_mean, torch.tensor([1.0, 2.0, 4.0]))
     alpha = torch.tensor(2.5)
-    by_user = SparseRows(train.users, train.items, train.values, 5, 30)
+    by_user = CSR(train.users, train.items, train.values, 5, 30)
 
     def draw(generator):
-        return draw_rows(rows, by_user, by_user.values, features, alpha, generator)
+        return draw_factors(rows, by_user, by_user.values, features, alpha, generator)
 
     for i in range(5):  # the last has no ratings
         mine = train.users == i
@@ -137,37 +146,16 @@ def test_rows_are_drawn_from_the_closed_form():
         torch.testing.assert_close(recovered, noise, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"precision": [0.0, 0.0, 0.0]}, "rows.precision must be greater than 0"),
-        ({"precision": [1.0, 1.0]}, "rows.precision must have shape"),
-        ({"alpha": 0.0}, "noise_precision must be greater than 0"),
-        ({"features": [[1, 1, 1], [1, 1, 1]]}, "features must have dtype"),
-        (
-            {"targets": [1e300, 1e300]},
-            r"noise_precision and rows must .* got -?(inf|nan)",
-        ),
-        ({"features": [[1e200] * 3] * 2}, "targets, features, noise_precision and"),
-    ],
-)
-def test_draw_rows_names_what_it_cannot_use(change, message):
-    known = SparseRows(torch.tensor([0, 0]), torch.tensor([0, 1]), torch.ones(2), 1, 2)
-    good = {"precision": [1.0] * 3, "alpha": 1e12, "targets": [1.0, 1.0]}
-    good["features"] = [[1e-3] * 3] * 2
-    given = {name: torch.tensor(value) for name, value in (good | change).items()}
-    rows = Rows(torch.zeros(1, 3), torch.zeros(3), given.pop("precision"))
-    alpha = given.pop("alpha")
-    with pytest.raises((TypeError, ValueError), match=message):
-        draw_rows(rows, known, **given, noise_precision=alpha, generator=seeded(0))
-
-
 def test_scales_are_drawn_from_the_normal_gamma_posterior():
     # 20,000 draws against the closed form's moments. False alarms of a seed: means, 5
     # standard errors, 2 * 6e-7; variances, 0.1 is 7 of theirs, nothing to that.
     values = torch.randn(5, 1, generator=seeded(0)) * 0.5 + 3.0
-    scale, dof, generator = torch.tensor([2.0]), 3, seeded(1)
-    draws = [draw_scales(values, scale, dof, generator) for _ in range(20_000)]
+    prior, generator = Prior(noise=1.0, factors=2.0, biases=1.0, dof=3), seeded(1)
+    one = Ratings([0], [0], [1.0], n_users=1, n_items=1)
+    data, dof = SparseRatings(one, rank=1, biases=False, mean=0.0), prior.dof
+    draws = [
+        draw_hyperparameters(values, data, prior, generator) for _ in range(20_000)
+    ]
     mean = torch.stack([m for m, _ in draws])[:, 0]
     precision = torch.stack([p for _, p in draws])[:, 0]
     n, average = 5, values.mean()
@@ -284,9 +272,9 @@ def test_an_interrupt_leaves_the_samples_so_far(monkeypatch, fitted):
         sweeps.append(given)
         if len(sweeps) == stop:
             raise KeyboardInterrupt
-        return gibbs_sweep(*given)
+        return gibbs_step(*given)
 
-    monkeypatch.setattr(sys.modules["mflib.gibbs"], "gibbs_sweep", interrupted)
+    monkeypatch.setattr(sys.modules["mflib.gibbs"], "gibbs_step", interrupted)
     stop = 6  # the fourth sample's
     with pytest.warns(RuntimeWarning, match="interrupted: 3 of 9 samples") as caught:
         posterior, short = gibbs(train, samples=9, generator=seeded(1), **arguments)
@@ -315,14 +303,15 @@ def test_tau_is_the_scale_of_the_products():
     # U and V of scales 4 and 1/4 predict as two of scale 1 do.
     def side(scale):
         precision = torch.tensor([scale**-2.0, 1.0])
-        return Rows(torch.ones(3, 2), torch.zeros(2), precision)
+        return Factors(torch.ones(3, 2), torch.zeros(2), precision)
 
-    state = State(side(4.0), side(0.25), torch.tensor(4.0))
-    posterior = collect([state, state], rank=1, mean=2.0)
+    state = Sample(side(4.0), side(0.25), torch.tensor(4.0))
+    train = Ratings([0], [0], [1.0], n_users=3, n_items=3)
+    posterior = stack([state, state], 1, 2.0, train)
     torch.testing.assert_close(posterior.tau, torch.ones(2))
     torch.testing.assert_close(posterior.sigma, torch.full((2,), 0.5))
     assert posterior.b.tolist() == posterior.c.tolist() == [[1.0] * 3] * 2
-    without = collect([state], rank=2, mean=2.0)
+    without = stack([state], 2, 2.0, train)
     assert without.b.shape == without.c.shape == (1, 3)
     assert not without.b.any()
     assert not without.c.any()

@@ -295,11 +295,11 @@ def rows_call() -> dict[str, Any]:
     data, state = data_and_state()
     names = ("ratings", "targets", "features")
     half = dict(zip(names, data.user_half(state.items.values), strict=True))
-    noise = state.noise_precision
+    noise = state.alpha
     return {
         "rows": state.users,
         **half,
-        "noise_precision": noise,
+        "alpha": noise,
         "generator": seeded(0),
     }
 
@@ -549,8 +549,8 @@ CALLS = {
         {"train": RATINGS, "lam": NUMBERS, "sweeps": COUNTS},
         lambda model, a: model.user_bias.weight.shape == (6, 1),
     ),
-    "draw_rows": Call(
-        mflib.draw_rows,
+    "draw_factors": Call(
+        mflib.draw_factors,
         rows_call,
         {
             "rows": OBJECTS
@@ -570,7 +570,7 @@ CALLS = {
             "ratings": OBJECTS,
             "targets": TENSORS,
             "features": TENSORS,
-            "noise_precision": NUMBERS
+            "alpha": NUMBERS
             | {
                 f"a tensor with {value}": st.just(torch.tensor(value))
                 for value in (NAN, INF, 0.0, -1.0, 1e300)
@@ -644,8 +644,8 @@ CALLS = {
         ),
         also={"train": "train|ratings", "test": "test|ratings"},
     ),
-    "gibbs_sweep": Call(
-        mflib.gibbs_sweep,
+    "gibbs_step": Call(
+        mflib.gibbs_step,
         lambda: {
             "state": data_and_state()[1],
             "data": data_and_state()[0],
@@ -668,7 +668,7 @@ CALLS = {
             "generator": GENERATORS,
         },
         lambda state, a: state.users.values.shape == (6, 3),
-        also={"state": "state|noise_precision"},
+        also={"state": "state|alpha"},
     ),
     "l1_penalty": Call(
         mflib.l1_penalty,

@@ -1,4 +1,4 @@
-"""SparseRows and full_batch: products and Gram matrices against dense ones."""
+"""CSR and full_batch: products and Gram matrices against dense ones."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from mflib import MF, als, fit, gibbs, make_low_rank_ratings, rmse, seeded
-from mflib.sparse import both_sides, full_batch
+from mflib.full_batch import full_batch
+from mflib.sparse import SparseRatings
 
 
 @pytest.fixture
@@ -21,10 +22,15 @@ def ratings():
     return made.subset(torch.randperm(len(made), generator=seeded(1)))
 
 
+def both_sides(ratings):
+    data = SparseRatings(ratings, rank=1, biases=False, mean=0.0)
+    return data.by_user, data.by_item
+
+
 def test_sorting_and_back(ratings):
-    for side in both_sides(ratings, ratings.values):
+    for side in both_sides(ratings):
         assert torch.equal(side.unsorted(side.values), ratings.values)
-    by_user, by_item = both_sides(ratings, ratings.values)
+    by_user, by_item = both_sides(ratings)
     dense, _ = ratings.dense()
     assert torch.equal(by_user.matrix(by_user.values).to_dense(), dense)
     assert torch.equal(by_item.matrix(by_item.values).to_dense(), dense.T)
@@ -33,7 +39,7 @@ def test_sorting_and_back(ratings):
 @pytest.mark.parametrize("chunk", [1, 30, 200, 2**20])
 def test_gram_matrices_whatever_the_chunk(ratings, chunk):
     features = torch.randn(40, 3, generator=seeded(2))
-    by_user, _ = both_sides(ratings, ratings.values)
+    by_user, _ = both_sides(ratings)
     _, mask = ratings.dense()
     seen = []
     for ids, gram in by_user.grams(features, chunk):
@@ -46,7 +52,7 @@ def test_gram_matrices_whatever_the_chunk(ratings, chunk):
 
 
 def test_padding_is_less_than_a_third(ratings):
-    by_user, by_item = both_sides(ratings, ratings.values)
+    by_user, by_item = both_sides(ratings)
     for side, n_columns in ((by_user, 40), (by_item, 60)):
         for ids, columns in side.size_classes:
             present = columns < n_columns
