@@ -141,16 +141,16 @@ def check_labels(parts: Mapping[str, object]) -> None:
     What has no labels is taken to number them like the others.
     """
     for side in ("user_labels", "item_labels"):
-        labels = [(name, getattr(part, side, None)) for name, part in parts.items()]
-        known = [(name, index) for name, index in labels if index is not None]
+        labels = {name: getattr(part, side, None) for name, part in parts.items()}
+        known = [(name, index) for name, index in labels.items() if index is not None]
         for (first_name, first), (name, index) in pairwise(known):
             if index is first:  # as parts of one table share it
                 continue
-            for at, (mine, other) in enumerate(zip_longest(index, first)):
+            for mine, other in zip_longest(index, first):
                 if mine != other:
                     raise ValueError(
                         f"{side} of {name} and {first_name} must be the same, got "
-                        f"{mine!r} and {other!r} for id {at}; {ONE_NUMBERING}"
+                        f"{mine!r} and {other!r}; {ONE_NUMBERING}"
                     )
 
 
@@ -167,16 +167,12 @@ def center(mean: float | Literal["train"], train: Ratings) -> float:
 
 def check_shape(predictions: Tensor, values: Tensor) -> None:
     """Raise unless predictions are one per rating, on the ratings' device."""
-    shape = getattr(predictions, "shape", None)
-    if shape != values.shape:
+    got = getattr(predictions, "shape", None), getattr(predictions, "device", None)
+    if got != (values.shape, values.device):
         raise ValueError(
-            f"the model must return a tensor of one prediction per rating, shape "
-            f"{tuple(values.shape)}, got {type(predictions).__name__} of shape {shape}"
-        )
-    if predictions.device != values.device:
-        raise ValueError(
-            f"the model must predict on the ratings' device, {values.device}, got "
-            f"{predictions.device}; use model.to('{values.device}')"
+            f"model must return a tensor of one prediction per rating, of "
+            f"{(values.shape, values.device)}, got {type(predictions).__name__} of "
+            f"{got}; use model.to('{values.device}') for another device"
         )
 
 
@@ -227,18 +223,19 @@ def objective(
     lam = _checks.real("lam", lam, least=0.0)
     _checks.instance("model", model, MF, "its U and V are what J penalises")
     check_sizes(model, ratings, "ratings")
-    errors = ratings.values - predict(model, ratings)
-    total: Tensor = errors.square().sum()
+    total: Tensor = (ratings.values - predict(model, ratings)).square().sum()
     sides = (
-        (ratings.users, ratings.n_users, (model.U, model.user_bias)),
-        (ratings.items, ratings.n_items, (model.V, model.item_bias)),
+        (ratings.users, (model.U, model.user_bias)),
+        (ratings.items, (model.V, model.item_bias)),
     )
-    for ids, size, embeddings in sides:
-        weights = torch.bincount(ids, minlength=size) if count_weighted else 1.0
-        for embedding in embeddings:
-            if embedding is not None:
-                squares = embedding.weight.square().sum(-1)
-                total = total + lam / 2 * (weights * squares).sum()
+    for ids, embeddings in sides:
+        counts = torch.bincount(ids, minlength=len(embeddings[0].weight))
+        for embedding in filter(None, embeddings):
+            squares = embedding.weight.square().sum(-1)
+            total = (
+                total
+                + lam / 2 * (counts * squares if count_weighted else squares).sum()
+            )
     return _checks.finite("model, ratings and lam", total)
 
 
