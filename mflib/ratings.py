@@ -95,9 +95,11 @@ class Ratings:
 
     def _check_labels(self, name: str, size: int) -> None:
         """Raise unless there is a label for each id, all different."""
-        if getattr(self, name) is None:
+        labels = getattr(self, name)
+        if labels is None:
             return
-        labels = pd.Index(getattr(self, name))
+        if not isinstance(labels, pd.Index):  # parts share one: cheap to compare
+            labels = pd.Index(labels)
         if len(labels) != size or not labels.is_unique:
             raise ValueError(
                 f"{name} must have {size} different entries, one per id, got "

@@ -167,11 +167,10 @@ class Batches:
         for name, part in parts.items():
             if part is self.train and self.predict is not None:
                 self.predictions = self.predict()
-                error = self.predictions.detach() - part.values
+                errors[name] = self.predictions.detach() - part.values
             else:
-                error = prediction_errors(self.model, part)
-            errors[name] = float(error.square().mean().sqrt())
-        return errors
+                errors[name] = prediction_errors(self.model, part)
+        return {name: float(e.square().mean().sqrt()) for name, e in errors.items()}
 
 
 class History:
