@@ -3,6 +3,7 @@
 from mflib.als import als, fold_in
 from mflib.baselines import bias_baseline
 from mflib.gibbs import Prior, gibbs, gibbs_step
+from mflib.lists import recommend, similar
 from mflib.model import MF, mae, objective, rmse
 from mflib.movielens import DataUnavailableError, fetch_movielens
 from mflib.penalties import l1_penalty, l2_penalty, soft_threshold
@@ -38,9 +39,11 @@ __all__ = [
     "objective",
     "plot_errors",
     "plot_observed",
+    "recommend",
     "rmse",
     "seeded",
     "show_source",
+    "similar",
     "slider_figure",
     "soft_threshold",
     "use_style",

@@ -188,7 +188,7 @@ class Ratings:
         """
         names = [user, item, rating, *([] if time is None else [time])]
         check_columns(frame, names)
-        user_labels, item_labels = (None, None) if like is None else like._labels()
+        user_labels, item_labels = (None, None) if like is None else like.known_labels()
         users, user_labels = numbered(user, frame[user], user_labels)
         items, item_labels = numbered(item, frame[item], item_labels)
         return cls(
@@ -225,15 +225,16 @@ class Ratings:
         >>> Ratings.from_frame(frame).encode(["ann"], ["x"])
         (tensor([0]), tensor([0]))
         """
-        user_labels, item_labels = self._labels()
+        user_labels, item_labels = self.known_labels()
         user_ids, _ = numbered("users", pd.Series(users), user_labels)
         item_ids, _ = numbered("items", pd.Series(items), item_labels)
         return torch.from_numpy(user_ids), torch.from_numpy(item_ids)
 
-    def _labels(self) -> tuple[pd.Index, pd.Index]:
+    def known_labels(self) -> tuple[pd.Index, pd.Index]:
+        """Return the labels of users and of items, if there are any."""
         if self.user_labels is None or self.item_labels is None:
             raise ValueError(
-                f"like must have labels of users and items, got {self} without; make "
+                f"labels of users and items must be known, but {self} has none; make "
                 "it with Ratings.from_frame"
             )
         return self.user_labels, self.item_labels
