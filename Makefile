@@ -5,25 +5,25 @@ PYTHON ?= $(shell python3.11 -c 'print("python3.11")' 2>/dev/null || echo python
 # Seconds that one cell may take, here and in make chapters.
 CELL_TIMEOUT := 120
 
-# The kernels run in the notebooks' folder, so a relative folder of ratings would be missed.
+# The kernels run in the notebooks' folder, so the path must be absolute.
 ifneq ($(MFLIB_DATA),)
 override MFLIB_DATA := $(if $(filter /% ~%,$(MFLIB_DATA)),,$(CURDIR)/)$(MFLIB_DATA)
 export MFLIB_DATA
 endif
 
-# Settings of the reader's under which no assert runs, warnings are errors, no figure is drawn.
+# A reader's settings that would skip asserts, turn warnings into errors, or draw no figures
 unexport PYTHONOPTIMIZE PYTHONWARNINGS MPLBACKEND
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READER := .venv/reader.stamp
-# npm writes this file last; it takes the place of a stamp.
+# npm writes this file last, so it serves as a stamp.
 KATEX := requirements/node_modules/.package-lock.json
 NPM_CI := npm ci --prefix requirements --ignore-scripts --no-audit --no-fund \
     --silent --no-update-notifier
 TESTER := .venv/tester.stamp
 AUDITOR := .venv-audit/stamp
-# Chapters that make test runs a second time, disturbed; make robust runs them all so.
+# Chapters that make test runs a second time, with disturbed arithmetic; make robust does all
 LECTURE := $(addprefix --chapter ,$(wildcard chapters/0[1-5]-*.ipynb))
 # Unit tests of mflib that compute
 ARITHMETIC := $(addprefix tests/test_,$(addsuffix .py,als gibbs model penalties ratings sparse synthetic torch_state training))
@@ -41,19 +41,19 @@ help:
 	@echo "make test      run every check, as CI does"
 	@echo "make live      open the chapters in JupyterLab, for teaching"
 	@echo "make chapters  run every notebook again and store its outputs"
-	@echo "make weights   print how heavy and how fast the pages of the site are"
-	@echo "make bench     measure mflib against other libraries (half an hour, a quiet machine)"
-	@echo "make robust    test the chapters under other threads, processors, time zones and orders"
+	@echo "make weights   report the size and loading time of the site's pages"
+	@echo "make bench     benchmark mflib against other libraries (half an hour, on an idle machine)"
+	@echo "make robust    test the chapters with other threads, processors, time zones and orders"
 	@echo "make steady    test the chapters ten times in a row (TIMES=10)"
-	@echo "make newest    test with the newest versions that the pins' packages may have"
+	@echo "make newest    test with the newest versions of the pinned packages"
 	@echo "make arm       test mflib and three chapters on 64-bit ARM, emulated (slow; Debian)"
-	@echo "make audit     ask for known vulnerabilities in what is pinned; needs the network"
-	@echo "make mutation  break mflib on purpose, and count what the tests see"
-	@echo "make lock      write requirements/constraints.txt anew from the pins"
+	@echo "make audit     look up known vulnerabilities of the pinned packages (needs the network)"
+	@echo "make mutation  break mflib on purpose, and count what the tests detect"
+	@echo "make lock      resolve the pins again into requirements/constraints.txt"
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
 	@echo "MFLIB_DATA=folder  where your copies of the MovieLens data are"
-	@echo "PYTHON=python3.12  the Python (3.11 or newer) to make the environment with"
+	@echo "PYTHON=python3.12  the Python for the environment (3.11 or newer)"
 
 # From a clean folder: after a failed build, an incremental one hides its warnings.
 book: $(READER) $(KATEX)
@@ -73,7 +73,7 @@ test: $(TESTER) $(KATEX)
 	@$(BIN)/ruff format --quiet --check .
 	@echo "3/9 Types: mypy"
 	@$(BIN)/mypy
-	@echo "4/9 Unit, property and gate tests, and the branches of mflib they take: pytest, coverage"
+	@echo "4/9 Unit, property and gate tests, with branch coverage of mflib: pytest, coverage"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -q -rs -n 2 --dist loadfile
 	@$(BIN)/python -m coverage combine -q
 	@$(BIN)/python -m coverage report
@@ -82,7 +82,7 @@ test: $(TESTER) $(KATEX)
 	@echo "6/9 Every cell runs and gives the stored outputs and figures: pytest --nbval"
 	@$(BIN)/python -m pytest -q -rs -p tests.nbval_gate --nbval --nbval-current-env \
 	    --nbval-cell-timeout=$(CELL_TIMEOUT) chapters
-	@echo "7/9 The lecture's chapters hold with arithmetic disturbed in the last digit"
+	@echo "7/9 The lecture's chapters hold with the last digit of their arithmetic disturbed"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tools.robust --timeout 600 --workers 2 $(LECTURE) rounding
 	@echo "8/9 The site builds without a warning"
 	@$(MAKE) --no-print-directory book
@@ -105,13 +105,13 @@ weights: $(TESTER) book
 
 # Each library in an environment of its own, below .venv-bench; then make chapters for the page.
 bench: $(READER)
-	@echo "Measuring mflib against other libraries: leave the machine alone until it is done"
+	@echo "Benchmarking mflib against other libraries: leave the machine idle until this is done"
 	@$(BIN)/python -m bench.run
 
 robust: $(TESTER)
 	@echo "Testing the chapters under other settings"
 	@$(BIN)/python -m tools.robust --timeout 600
-	@echo "Unit tests with arithmetic disturbed in the last digit"
+	@echo "Unit tests with the last digit of their arithmetic disturbed"
 	@$(BIN)/python -m pytest -q -rs -p tools.rounding $(ARITHMETIC)
 
 steady: $(TESTER)
@@ -119,7 +119,7 @@ steady: $(TESTER)
 	@$(BIN)/python -m tools.robust --timeout $(CELL_TIMEOUT) --times $(TIMES) plain
 
 # The pins as lower bounds, and no constraints. Printed tables may look different under newer
-# packages, so of the chapters it is the asserts that count.
+# packages, so only the chapters' asserts count.
 NEWEST := .venv-newest/bin
 newest:
 	@echo "Installing the newest versions into .venv-newest (some minutes)"
@@ -154,7 +154,7 @@ arm: $(ARM)/stamp
 	    --dist loadfile -p tests.nbval_gate --nbval --nbval-current-env \
 	    --nbval-kernel-startup-timeout=600 --nbval-cell-timeout=3600 $(ARM_CHAPTERS) $(ARM_TESTS)
 
-# Strict: a package that the database does not know is a failure too.
+# Strict: a package that is not in the database is a failure too.
 audit: $(AUDITOR) $(KATEX)
 	@failed=; \
 	for pins in requirements/constraints.txt requirements/audit.txt; do \
@@ -164,8 +164,8 @@ audit: $(AUDITOR) $(KATEX)
 	done; \
 	echo "Known vulnerabilities in requirements/package-lock.json: npm audit"; \
 	$(BIN)/npm audit --prefix requirements || failed=1; \
-	[ -z "$$failed" ] || { echo "The audit failed: it found what is named above, or could not" \
-	    "reach the databases of vulnerabilities, which it asks over the network."; exit 1; }
+	[ -z "$$failed" ] || { echo "The audit failed: it found the vulnerabilities named above," \
+	    "or could not reach the databases over the network."; exit 1; }
 
 # The tool and all that the tests need, in an environment of its own.
 mutation: .venv-mutation/stamp
@@ -176,7 +176,7 @@ mutation: .venv-mutation/stamp
 	@.venv-mutation/bin/mutmut export-cicd-stats
 	@.venv-mutation/bin/python -m tools.mutation mutants/mutmut-cicd-stats.json
 
-# Pins first (requirements.txt, requirements/*.txt), then this: all else, as pip resolves it.
+# Edit the pins first (requirements.txt, requirements/*.txt): this resolves everything else.
 lock:
 	@echo "Resolving every package anew, in a new .venv"
 	@rm -rf .venv && : > requirements/constraints.txt
@@ -190,8 +190,8 @@ clean:
 
 $(READER): requirements.txt requirements/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "The book needs Python 3.11 or newer, and '$(PYTHON)' is not that." \
-	         "Name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	    echo "The book needs Python 3.11 or newer, and '$(PYTHON)' is older or missing." \
+	         "Choose another: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing what the book needs into .venv (some minutes the first time)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(PIP) install -qq -r requirements.txt

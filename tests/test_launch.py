@@ -35,6 +35,8 @@ FILES = {
     "chapters/appendix/run-it-yourself.md": True,
     "chapters/appendix/for-instructors.md": False,
     "CONTRIBUTING.md": False,
+    "MAINTAINING.md": False,
+    "CHANGELOG.md": False,
     "Makefile": False,
     "pyproject.toml": False,
     "binder/environment.yml": False,
