@@ -6,18 +6,13 @@ from mflib.gibbs import Prior, draw_rows, gibbs, gibbs_sweep
 from mflib.model import MF, mae, objective, rmse
 from mflib.movielens import DataUnavailableError, fetch_movielens
 from mflib.penalties import l1_penalty, l2_penalty, soft_threshold
-from mflib.plotting import LINES, PALETTE, plot_errors, plot_observed, use_style
 from mflib.posterior import Posterior
 from mflib.ratings import Ratings
-from mflib.slider import slider_figure
-from mflib.source import show_source
 from mflib.synthetic import Truth, make_low_rank_ratings, seeded
 from mflib.training import DivergenceError, fit
 
 __all__ = [
-    "LINES",
     "MF",
-    "PALETTE",
     "DataUnavailableError",
     "DivergenceError",
     "Posterior",
@@ -36,12 +31,7 @@ __all__ = [
     "mae",
     "make_low_rank_ratings",
     "objective",
-    "plot_errors",
-    "plot_observed",
     "rmse",
     "seeded",
-    "show_source",
-    "slider_figure",
     "soft_threshold",
-    "use_style",
 ]
