@@ -7,18 +7,13 @@ from mflib.lists import recommend, similar
 from mflib.model import MF, mae, objective, rmse
 from mflib.movielens import DataUnavailableError, fetch_movielens
 from mflib.penalties import l1_penalty, l2_penalty, soft_threshold
-from mflib.plotting import LINES, PALETTE, plot_errors, plot_observed, use_style
 from mflib.posterior import Posterior
 from mflib.ratings import Ratings
-from mflib.slider import slider_figure
-from mflib.source import show_source
 from mflib.synthetic import Truth, make_low_rank_ratings, seeded
 from mflib.training import DivergenceError, fit
 
 __all__ = [
-    "LINES",
     "MF",
-    "PALETTE",
     "DataUnavailableError",
     "DivergenceError",
     "Posterior",
@@ -37,14 +32,9 @@ __all__ = [
     "mae",
     "make_low_rank_ratings",
     "objective",
-    "plot_errors",
-    "plot_observed",
     "recommend",
     "rmse",
     "seeded",
-    "show_source",
     "similar",
-    "slider_figure",
     "soft_threshold",
-    "use_style",
 ]

@@ -5,16 +5,20 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import mflib
+from mflib import book
 
 PAGE = Path(__file__).parents[1] / "chapters" / "appendix" / "api.md"
 ENTRY = re.compile(r"^\.\. auto(?:class|data|exception|function):: (\w+)$", re.M)
-MODULES = sorted(module.name for module in pkgutil.iter_modules(mflib.__path__))
-CALLABLE = [name for name in mflib.__all__ if inspect.isroutine(getattr(mflib, name))]
+MODULES = sorted(m.name for m in pkgutil.walk_packages(mflib.__path__, "mflib."))
+NAMES = {name: getattr(room, name) for room in (mflib, book) for name in room.__all__}
+CALLABLE = [name for name, thing in NAMES.items() if inspect.isroutine(thing)]
 
 
 def sections(docstring: str) -> list[str]:
@@ -49,14 +53,27 @@ def unnamed(function) -> set[str]:
 
 def test_every_public_name_is_on_the_page_once() -> None:
     assert sorted(ENTRY.findall(PAGE.read_text(encoding="utf-8"))) == sorted(
-        mflib.__all__
+        mflib.__all__ + book.__all__
     )
+
+
+def test_import_mflib_imports_what_it_computes_with_and_no_more() -> None:
+    code = """import sys
+import pandas, pooch, torch, tqdm
+before = set(sys.modules)
+import mflib
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(new - set(sys.stdlib_module_names)))
+print(*sorted({"IPython", "matplotlib"} & set(sys.modules)))
+print("mflib.book" in sys.modules)"""
+    printed = subprocess.check_output([sys.executable, "-c", code], encoding="utf-8")
+    assert printed.splitlines() == ["mflib", "", "False"]
 
 
 @pytest.mark.parametrize("name", CALLABLE)
 def test_docstring_has_its_sections(name) -> None:
-    assert lacks(getattr(mflib, name)) == []
-    assert unnamed(getattr(mflib, name)) == set()
+    assert lacks(NAMES[name]) == []
+    assert unnamed(NAMES[name]) == set()
 
 
 def test_a_missing_section_is_seen() -> None:
@@ -75,7 +92,7 @@ def test_a_missing_section_is_seen() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_say(name) -> None:
-    module = importlib.import_module(f"mflib.{name}")
+    module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0
 
 

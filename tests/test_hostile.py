@@ -18,15 +18,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from IPython.display import HTML, Markdown
-from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 import mflib
@@ -41,9 +38,7 @@ TRIED: dict[tuple[str, str, str], dict[str, None]] = {}
 
 @pytest.fixture(autouse=True, scope="module")
 def outcomes():
-    plt.switch_backend("agg")
     yield
-    plt.close("all")
     if path := os.environ.get("MFLIB_HOSTILE_TABLE"):
         Path(path).write_text(table(), encoding="utf-8")
 
@@ -232,25 +227,6 @@ CALLED = MODELS | {
     "returns a number": st.just(lambda users, items: 3.0),
     "returns NaN": st.just(lambda users, items: torch.full((len(users),), NAN)),
 }
-FRAMES = {
-    "None": st.none(),
-    "a list": st.just([1.0]),
-    "empty": st.builds(pd.DataFrame),
-    "text in it": st.builds(lambda: pd.DataFrame({"test": ["a", "b"]}, named())),
-    "all NaN": st.builds(lambda: pd.DataFrame({"test": [NAN, NAN]}, named())),
-    "inf in it": st.builds(lambda: pd.DataFrame({"test": [1.0, INF]}, named())),
-    "missing in it": st.builds(
-        lambda: pd.DataFrame({"test": pd.array([1.0, None], "Float64")}, named())
-    ),
-    "one row": st.builds(lambda: pd.DataFrame({"test": [1.0]}, named()[:1])),
-    "one name twice": st.builds(
-        lambda: pd.DataFrame([[1.0, 2.0]] * 2, named(), columns=["a", "a"])
-    ),
-}
-
-
-def named() -> pd.Index:
-    return pd.Index([1.0, 2.0], name="λ")
 
 
 def spoilt_model(value: float) -> MF:
@@ -352,17 +328,6 @@ def two() -> dict[str, Tensor]:
 
 def frame() -> pd.DataFrame:
     return pd.DataFrame({"user": ["a", "b"], "item": [1, 1], "rating": [3.0, 4.0]})
-
-
-def slider_call() -> dict[str, Any]:
-    return {
-        "errors": pd.DataFrame({"train": [1.0, 2.0]}, named()),
-        "x": [0.0, 1.0, 2.0],
-        "fits": {"fit": [[0.0, 1.0, 2.0], [1.0, 1.0, 1.0]]},
-        "description": "moves",
-        "points": ([0.0, 1.0], [0.0, 1.0]),
-        "truth": [0.0, 0.5, 1.0],
-    }
 
 
 def of_pairs(result, arguments) -> bool:
@@ -719,64 +684,12 @@ CALLS = {
         {"model": CALLED, "ratings": RATINGS, "lam": NUMBERS, "count_weighted": FLAGS},
         lambda J, a: J.shape == (),
     ),
-    "plot_errors": Call(
-        mflib.plot_errors,
-        lambda: {"errors": pd.DataFrame({"train": [1.0, 2.0]})},
-        {
-            "errors": FRAMES,
-            "noise_floor": without("None", NUMBERS),
-            "ylabel": without("text", OBJECTS),
-            "ax": without("None", OBJECTS),
-        },
-        lambda ax, a: len(ax.lines) >= 1,
-    ),
-    "plot_observed": Call(
-        mflib.plot_observed,
-        lambda: {"ratings": rated()},
-        {"ratings": RATINGS, "ax": without("None", OBJECTS)},
-        lambda ax, a: len(ax.collections[0].get_offsets()) == len(a["ratings"]),
-    ),
     "seeded": Call(
         mflib.seeded,
         lambda: {"seed": 0},
         {"seed": COUNTS | {"huge": st.integers(min_value=2**40)}},
         lambda generator, a: generator.initial_seed() == a["seed"],
     ),
-    "show_source": Call(
-        mflib.show_source,
-        lambda: {"thing": mflib.fit},
-        {"thing": OBJECTS | {"built in": st.sampled_from([len, int])}},
-        lambda shown, a: "def fit" in shown.data,
-    ),
-    "slider_figure": Call(
-        mflib.slider_figure,
-        slider_call,
-        {
-            "errors": FRAMES,
-            "x": arrays(st.floats(0, 1), 3) | {"falling": st.just([2.0, 1.0, 0.0])},
-            "fits": OBJECTS
-            | {
-                "wrong shape": st.just({"fit": [1.0]}),
-                "NaN": st.just({"fit": [[NAN] * 3] * 2}),
-                "text": st.just({"fit": "abc"}),
-            },
-            "description": without("text", OBJECTS),
-            "points": without("None", OBJECTS)
-            | {
-                "two lengths": st.just(([1.0], [1.0, 2.0])),
-                "NaN": st.just(([NAN],) * 2),
-            },
-            "truth": {
-                k: v for k, v in arrays(st.floats(0, 1), 3).items() if k != "None"
-            },
-            "xlabel": without("text", OBJECTS),
-            "ylabel": without("text", OBJECTS),
-            "ylabel_errors": without("text", OBJECTS),
-            "start": COUNTS | {"above": st.just(2)},
-        },
-        lambda html, a: "<svg" in html.data,
-    ),
-    "use_style": Call(mflib.use_style, dict, {}, lambda result, a: result is None),
 }
 for measure in ("rmse", "mae"):
     CALLS[measure] = Call(
@@ -795,8 +708,8 @@ for measure in ("rmse", "mae"):
         lambda error, a: error >= 0,
     )
 
-# Nothing to call: two tables of looks, and errors, which mflib itself makes.
-NO_CALL = {"LINES", "PALETTE", "DataUnavailableError", "DivergenceError"}
+# Nothing to call: errors, which mflib itself makes.
+NO_CALL = {"DataUnavailableError", "DivergenceError"}
 # gibbs makes a Posterior, make_low_rank_ratings a Truth; their methods are in CALLS.
 
 
@@ -861,9 +774,6 @@ def all_finite(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(all_finite, value))
     known = (
-        Axes,
-        HTML,
-        Markdown,
         torch.Generator,
         pd.Index,
         int,
@@ -922,7 +832,6 @@ def outcome(call: Call, argument: str, value: Any) -> str:
     for name in before:
         assert name in changed or after[name] == before[name], f"{name} was changed"
     assert torch.equal(torch.get_rng_state(), source), "drew from the global source"
-    plt.close("all")
     return happened
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflib import LINES, PALETTE, Ratings, plot_errors, plot_observed, use_style
+from mflib import Ratings
+from mflib.book import LINES, PALETTE, plot_errors, plot_observed, use_style
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,26 @@ def test_plot_errors_takes_other_columns_and_axes():
     assert drawn is ax
     assert ax.get_ylabel() == "J"
     assert len(ax.lines) == 1
+
+
+def test_plot_errors_leaves_a_gap_where_nothing_was_measured():
+    measured = pd.array([3.0, None, 1.5, 2.5], "Float64")
+    line, lowest = plot_errors(pd.DataFrame({"test": measured})).lines
+    np.testing.assert_array_equal(line.get_ydata(), [3, np.nan, 1.5, 2.5])
+    assert (lowest.get_xdata(), lowest.get_ydata()) == ([2], [1.5])
+
+
+@pytest.mark.parametrize(
+    ("draw", "given", "error", "message"),
+    [
+        (plot_errors, (1, pd.DataFrame()), TypeError, "errors must be a pandas.Data"),
+        (plot_errors, pd.DataFrame({"a": ["x"]}), ValueError, "'x'"),
+        (plot_observed, pd.DataFrame(), TypeError, "ratings must be a mflib.Ratings"),
+    ],
+)
+def test_refuses(draw, given, error, message):
+    with pytest.raises(error, match=message):
+        draw(given)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """show_source renders the code itself, without docstrings."""
 
-from mflib import MF, rmse, show_source
+from mflib import MF, rmse
+from mflib.book import show_source
 
 
 def test_shows_the_code_without_the_docstring():

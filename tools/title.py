@@ -19,7 +19,7 @@ import mflib
 
 FOLDER = Path(__file__).parents[1] / "chapters" / "title"
 TOO_SMALL, CANDIDATES = 0.01, (0.01, 0.1, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-# The colours of train and test in mflib.LINES, through white. What is unknown is white.
+# The colours of train and test in mflib.book, through white. What is unknown is white.
 COLOURS = LinearSegmentedColormap.from_list(
     "ratings", ["#0072b2", "#7fb8d8", "#ffffff", "#f0b08a", "#d55e00"], N=65
 ).with_extremes(bad="#ffffff")

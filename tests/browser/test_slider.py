@@ -1,4 +1,4 @@
-"""``mflib.slider_figure`` in a browser: by keyboard, mouse and touch, offline."""
+"""``mflib.book.slider_figure`` in a browser: by keyboard, mouse and touch, offline."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflib import slider_figure
+from mflib.book import slider_figure
 from tests.browser.conftest import SCHEMES, WIDTHS, served
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
@@ -20,9 +20,8 @@ STATE = """figure => ({
   last: +figure.querySelector("input").max,
   said: figure.querySelector("output").textContent,
   value: figure.querySelector("input").getAttribute("aria-valuetext"),
-  marker: figure.querySelector(".marker").getBoundingClientRect().x,
-  dots: Array.from(figure.querySelectorAll(".dot"), (dot) => dot.getAttribute("cy")),
-  fits: Array.from(figure.querySelectorAll(".fit"), (f) => f.getAttribute("points")),
+  marker: figure.querySelectorAll(".moves")[1].getBoundingClientRect().x,
+  paths: Array.from(figure.querySelectorAll(".moves path"), (p) => p.getAttribute("d")),
 })"""
 
 
@@ -81,8 +80,8 @@ def check_by_keyboard(here) -> None:
         assert first["marker"] < second["marker"] < last["marker"]
         # Neighbours may be alike to the pixel: only what names the value must differ.
         assert len({s["value"] for s in seen}) == len({s["said"] for s in seen}) == 3
-        for part in ("fits", "dots"):
-            assert first[part] != last[part]
+        for before, after in zip(first["paths"], last["paths"], strict=True):
+            assert before != after
         assert [f.evaluate(STATE) for f in figures if f != figure] == others
     assert here.problems == []
 
@@ -157,7 +156,7 @@ def test_slider_without_javascript(visit, sliders) -> None:
     figure = here.page.locator(".mflib-slider").first
     assert not figure.locator("input").is_visible()
     assert figure.locator("output").inner_text() == "λ = 0.1: train 0.00500, test 0.500"
-    assert figure.locator(".fit").is_visible()
+    assert figure.locator(".moves").first.is_visible()
     figure.locator("summary").click()
     assert figure.locator("tbody tr").count() == 4
 

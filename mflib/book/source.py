@@ -10,7 +10,7 @@ from IPython.display import Markdown
 
 
 def show_source(thing: type | Callable[..., Any]) -> Markdown:
-    """Render the source of a function or class of mflib in a notebook.
+    """Render the source of a function or class in a notebook.
 
     Parameters
     ----------
@@ -22,13 +22,7 @@ def show_source(thing: type | Callable[..., Any]) -> Markdown:
     IPython.display.Markdown
         A highlighted code block on the site and in JupyterLab.
     """
-    try:
-        source = textwrap.dedent(inspect.getsource(thing))
-    except (OSError, TypeError) as error:
-        raise TypeError(
-            f"thing must be a function or class written in Python, got {thing!r:.80}; "
-            "for example mflib.fit"
-        ) from error
+    source = textwrap.dedent(inspect.getsource(thing))
     docstring: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
