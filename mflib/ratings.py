@@ -95,9 +95,11 @@ class Ratings:
 
     def _check_labels(self, name: str, size: int) -> None:
         """Raise unless there is a label for each id, all different."""
-        if getattr(self, name) is None:
+        labels = getattr(self, name)
+        if labels is None:
             return
-        labels = pd.Index(getattr(self, name))
+        if not isinstance(labels, pd.Index):  # parts of one table share theirs
+            labels = pd.Index(labels)
         if len(labels) != size or not labels.is_unique:
             raise ValueError(
                 f"{name} must have {size} different entries, one per id, got "
@@ -114,7 +116,7 @@ class Ratings:
         repeats = (cells[1:] == cells[:-1]).nonzero()
         if len(repeats):
             first, second = order[repeats[0, 0]], order[repeats[0, 0] + 1]
-            pair = self.to_frame()[["user", "item"]].iloc[int(second)].tolist()
+            pair = self.to_frame().astype(object).loc[int(second)].tolist()[:2]
             raise ValueError(
                 f"users and items hold the pair {pair} twice, at positions {first} and "
                 f"{second}; keep one rating per pair, such as the last row of a table: "
@@ -184,9 +186,8 @@ class Ratings:
         >>> Ratings.from_frame(later, like=train).users.tolist()
         [1]
         """
-        names = [user, item, rating, *([] if time is None else [time])]
-        check_columns(frame, names)
-        user_labels, item_labels = (None, None) if like is None else like._labels()
+        check_columns(frame, [user, item, rating, *([] if time is None else [time])])
+        user_labels, item_labels = (None, None) if like is None else _labels(like)
         users, user_labels = numbered(user, frame[user], user_labels)
         items, item_labels = numbered(item, frame[item], item_labels)
         return cls(
@@ -223,18 +224,10 @@ class Ratings:
         >>> Ratings.from_frame(frame).encode(["ann"], ["x"])
         (tensor([0]), tensor([0]))
         """
-        user_labels, item_labels = self._labels()
+        user_labels, item_labels = _labels(self)
         user_ids, _ = numbered("users", pd.Series(users), user_labels)
         item_ids, _ = numbered("items", pd.Series(items), item_labels)
         return torch.from_numpy(user_ids), torch.from_numpy(item_ids)
-
-    def _labels(self) -> tuple[pd.Index, pd.Index]:
-        if self.user_labels is None or self.item_labels is None:
-            raise ValueError(
-                f"like must have labels of users and items, got {self} without; make "
-                "it with Ratings.from_frame"
-            )
-        return self.user_labels, self.item_labels
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with columns user, item, rating and, where known, time.
@@ -269,8 +262,6 @@ class Ratings:
             Tensors, arrays, lists and columns of a table will do; a column's index
             is not looked at.
         """
-        if isinstance(getattr(chosen, "dtype", None), pd.BooleanDtype):
-            chosen = chosen.to_numpy(bool)  # an error where a value is missing
         n, positions = len(self), np.asarray(chosen)
         if positions.dtype == bool:
             if positions.shape != (n,):
@@ -350,6 +341,17 @@ class Ratings:
                 "give more ratings or larger shares"
             )
         return tuple(self.subset(part == p) for p in range(len(shares)))
+
+
+def _labels(like: Ratings) -> tuple[pd.Index, pd.Index]:
+    """Return the labels of ratings, which must have them."""
+    users, items = (getattr(like, f"{side}_labels", None) for side in ("user", "item"))
+    if users is None or items is None:
+        raise ValueError(
+            f"ratings (like=) must have labels of users and items, got {like!r:.80}; "
+            "make them with Ratings.from_frame"
+        )
+    return users, items
 
 
 def _finite(name: str, given: Any) -> Tensor:
