@@ -95,16 +95,8 @@ def test_defaults_are_those_of_the_docstring():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"density": 0.0}, "density must be greater than 0"),
         ({"density": 1.1}, r"density must lie in \(0, 1\].*1.1"),
         ({"density": 0.001}, "at least one of the 20 cells"),
-        ({"density": 1.04}, r"density must lie in"),
-        ({"rank": 0}, "rank must be at least 1"),
-        ({"sigma": -1.0}, "sigma must be at least 0"),
-        ({"tau": float("inf")}, "tau must be finite"),
-        ({"tau": -1.0}, "^tau must be at least 0"),
-        ({"bias_tau": -1.0}, "^bias_tau must be at least 0"),
-        ({"popularity": "zipf"}, "popularity"),
     ],
 )
 def test_refuses_bad_arguments(change, words):
