@@ -116,7 +116,7 @@ class Ratings:
         repeats = (cells[1:] == cells[:-1]).nonzero()
         if len(repeats):
             first, second = order[repeats[0, 0]], order[repeats[0, 0] + 1]
-            pair = self.to_frame().astype(object).loc[int(second)].tolist()[:2]
+            pair = self.to_frame().astype(object).iloc[int(second)].tolist()[:2]
             raise ValueError(
                 f"users and items hold the pair {pair} twice, at positions {first} and "
                 f"{second}; keep one rating per pair, such as the last row of a table: "

@@ -35,12 +35,6 @@ def table(**columns) -> pd.DataFrame:
     )
 
 
-def read_only(values) -> np.ndarray:
-    array = np.array(values)
-    array.setflags(write=False)
-    return array
-
-
 @pytest.mark.parametrize(
     ("ids", "labels"),
     [
@@ -51,11 +45,9 @@ def read_only(values) -> np.ndarray:
         (pd.array(["b", "a", "b"], dtype="string"), ["a", "b"]),
         (["1", 2, "1"], [2, "1"]),  # numbers before text
         (pd.Categorical(["b", "a", "b"], categories=["z", "b", "a"]), ["b", "a"]),
-        (pd.to_datetime(["2020-01-02", "2020-01-01", "2020-01-02"]), None),
         ([True, False, True], [False, True]),
         ([1.5, -2.0, 1.5], [-2.0, 1.5]),
         (pd.arrays.SparseArray([3, 1, 3]), [1, 3]),
-        (read_only([3, 1, 3]), [1, 3]),
         ([(1, 2), (0, 1), (1, 2)], [(0, 1), (1, 2)]),
     ],
 )
@@ -63,8 +55,7 @@ def test_ids_of_any_kind_that_sorts(ids, labels):
     frame = table(user=ids)
     before = frame.copy(deep=True)
     ratings = Ratings.from_frame(frame)
-    if labels is not None:
-        assert list(ratings.user_labels) == labels
+    assert list(ratings.user_labels) == labels
     assert ratings.to_frame()["user"].tolist() == frame["user"].tolist()
     assert ratings.to_frame()["rating"].tolist() == STARS
     ratings.users[0], ratings.values[0] = 0, 9.0
@@ -79,7 +70,6 @@ def test_ids_of_any_kind_that_sorts(ids, labels):
         np.array(STARS, dtype=">f4"),
         pd.Categorical(STARS),
         pd.arrays.SparseArray(STARS),
-        read_only(STARS),
     ],
 )
 def test_ratings_of_any_kind_of_number(stars):
@@ -103,7 +93,6 @@ def test_the_index_does_not_matter(index):
         (None, "frame must be a pandas.DataFrame, got None of"),
         (table().iloc[:0], "frame has no rows: give"),
         (table().set_index("user"), "one column 'user' .*, got .'item', 'rating'."),
-        (pd.concat([table(), table()], axis=1), "must have one column 'user'"),
         (table(user=[[1], [2], [3]]), "do not sort .*'list'"),
         (table(user=[(1, 2), "a", 3]), r"frame\.astype\({'user': str}\)"),
         (table(user=pd.array([1, None, 1], dtype="Int64")), "'user'.* in row 1"),
@@ -111,7 +100,6 @@ def test_the_index_does_not_matter(index):
         (table(rating=pd.array([1, 2, None], dtype="Int64")), "'rating'.* in row 2"),
         (table(rating=["1", "2", "3"]), "'rating'.* must hold numbers"),
         (table(rating=[True, False, True]), "'rating'.* must hold numbers"),
-        (table(rating=pd.to_datetime([1, 2, 3])), "'rating'.* must hold numbers"),
         (table(rating=[1, np.inf, 3]), "'rating'.* must be finite, got inf at pos.* 1"),
         (table(item=[10] * 3), r"pair \[3, 10\] twice, at positions 0 and 2; .*keep="),
     ],
@@ -119,11 +107,6 @@ def test_the_index_does_not_matter(index):
 def test_what_is_refused(frame, why):
     with pytest.raises((ValueError, TypeError), match=why):
         Ratings.from_frame(frame)
-
-
-def test_one_column_for_two_roles():
-    with pytest.raises(ValueError, match=r"one column 'item' for each of user, item"):
-        Ratings.from_frame(table(), user="item")
 
 
 @pytest.mark.parametrize(
@@ -177,18 +160,15 @@ def test_like_puts_a_second_table_on_the_first_ones_numbering():
 @pytest.mark.parametrize(
     ("later", "words"),
     [
-        (people(["cho", "dan"], [1, 3]), ["'user'", "'dan' in row 1"]),
-        (people(["cho", "ann"], [9, 3]), ["'item'", "9 in row 0"]),
-        (people(["cho"], ["1"]), ["'item'", "'1' in row 0", "dtype int64"]),
-        (people(["ann"], [1]).assign(user=1), ["'user'", "1 in row 0"]),
+        (people(["cho", "dan"], [1, 3]), "'user' holds 'dan' in row 1"),
+        (people(["cho", "ann"], [9, 3]), "'item' holds 9 in row 0"),
+        (people(["cho"], ["1"]), "'item' holds '1' in row 0.* dtype int64"),
     ],
 )
 def test_labels_that_like_lacks_are_named(later, words):
-    with pytest.raises(ValueError, match=r"drop such rows: frame\[frame") as caught:
+    with pytest.raises(ValueError, match=words) as caught:
         Ratings.from_frame(later, like=TRAIN)
-    for word in words:
-        assert word in str(caught.value)
-    (remedy,) = re.findall(r"rows: (.*)", str(caught.value))
+    (remedy,) = re.findall(r"drop such rows: (.*)", str(caught.value))
     labels = TRAIN.user_labels if "'user'" in remedy else TRAIN.item_labels
     kept = eval(remedy, {"frame": later, "labels": labels})  # noqa: S307
     assert len(kept) == len(later) - 1
@@ -253,25 +233,18 @@ def test_a_fitted_model_is_measured_on_its_own_labels_only(fitter):
                 measure(model, other)
 
 
-def test_ratings_without_labels_go_with_any_of_the_same_size():
+def test_what_goes_with_what():
     plain = Ratings([0], [1], [3.0], n_users=3, n_items=3)
     model, history = als(TRAIN, rank=1, lam=1.0, sweeps=1, test=plain)
     assert history["test"].notna().all()
     assert mflib.rmse(model, plain) > 0
-    with pytest.raises(ValueError, match="of test and validation must be the same"):
-        als(plain, rank=1, lam=1.0, sweeps=1, validation=TRAIN, test=OTHER_USERS)
-
-
-def test_labels_of_the_same_values_are_the_same():
-    frame = TRAIN.to_frame().astype({"user": object, "item": "Int64"})
-    adam(TRAIN, test=Ratings.from_frame(frame))
-
-
-def test_a_model_of_another_size_names_both_ways():
-    model = adam(TRAIN)
-    small = Ratings.from_frame(people(["ann"], [1]))
+    same = TRAIN.to_frame().astype({"user": object, "item": "Int64"})
+    assert mflib.rmse(model, Ratings.from_frame(same)) > 0
+    small = Ratings.from_frame(people(["ann"], [1]))  # two ways are named
     with pytest.raises(ValueError, match=r"MF\(ratings\.n_users.*like=train\)"):
         mflib.rmse(model, small)
+    with pytest.raises(ValueError, match="of test and validation must be the same"):
+        als(plain, rank=1, lam=1.0, sweeps=1, validation=TRAIN, test=OTHER_USERS)
 
 
 # Times
@@ -319,7 +292,7 @@ def test_times_that_are_no_numbers(column, words):
 
 # A CSV file
 
-HEAD = "userId,movieId,rating\n"
+HEAD, TIMES = "userId,movieId,rating\n", "userId,movieId,rating,time\n"
 OWN = HEAD + "ann,x,3.5\nbob,x,4\nann,y,5\n"
 
 
@@ -408,6 +381,8 @@ def test_own_ids_are_never_merged(tmp_path, ids, labels):
         (HEAD + "a,x,3\nb,x,3,5\n", "3 fields in line 3, saw 4"),
         (HEAD + "a,x,3,\nb,x,3,\n", "first row has more fields"),
         (HEAD + "a,x,3\nb,x\n", "'rating'.* no value in row 1"),
+        (TIMES + "a,x,3,1\nb,x,3,\n", "'time'.* no value in row 1"),
+        (TIMES + "a,x,3,1\nb,x,3,2020-01-01\n", "time must hold numbers"),
         (HEAD + "a,x,3\n ,x,4\n", "'userId'.* no value in row 1"),
         (HEAD + "\n\na,x,3\n\nb,,4\n", "'movieId'.* no value in row 1"),
         (HEAD + 'a,x,3\nb,"x,3\nc,x,3\n', "inside string starting at row 2"),
@@ -420,18 +395,14 @@ def test_own_ids_are_never_merged(tmp_path, ids, labels):
 def test_own_file_with_a_fault(tmp_path, content, why):
     path = write(tmp_path, content)
     before = path.read_bytes()
+    columns = ("userId", "movieId", "rating", "time")[
+        : 4 if TIMES in str(content) else 3
+    ]
     with pytest.raises(ValueError, match=re.compile(why, re.DOTALL)) as caught:
-        fetch_movielens(path)
+        fetch_movielens(path, columns=columns)
     assert str(caught.value).startswith(f"{path} (rows counted from 0): ")
     assert "Change the file, or read it with pandas.read_csv" in str(caught.value)
     assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("when", ["", "1.5", "2020-01-01"])
-def test_own_times_are_whole_numbers(tmp_path, when):
-    path = write(tmp_path, f"u,i,r,when\na,x,3,1\nb,x,3,{when}\n")
-    with pytest.raises(ValueError, match=r"when.* (no value in row 1|hold numbers)"):
-        fetch_movielens(path, columns=("u", "i", "r", "when"))
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
@@ -460,7 +431,6 @@ def test_a_wide_sheet_is_told_how_to_become_long(tmp_path):
     path = write(tmp_path, WIDE)
     for read in (
         lambda: fetch_movielens(path),
-        lambda: Ratings.from_frame(pd.read_csv(path)),
         lambda: Ratings.from_frame(pd.read_csv(path), user="name"),
     ):
         with pytest.raises(ValueError, match="make the table long first") as caught:
@@ -471,12 +441,6 @@ def test_a_wide_sheet_is_told_how_to_become_long(tmp_path):
         names = {"pandas": pd, "Ratings": Ratings, "frame": pd.read_csv(path)}
         exec(line, names)  # noqa: S102
         assert len(eval(call, names)) == 6  # noqa: S307
-
-
-def test_a_long_table_is_not_taken_for_a_wide_one(tmp_path):
-    with pytest.raises(ValueError, match="one column 'userId'") as caught:
-        fetch_movielens(write(tmp_path, "user,movieId,rating\na,x,3\n"))
-    assert "make the table long" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

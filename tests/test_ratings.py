@@ -35,9 +35,10 @@ def test_later_changes_to_the_arguments_do_not_reach_it():
         users[0], items[0] = 0, 0
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.uint32, ">i8"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32, ">i8"])
 def test_takes_ids_of_any_whole_dtype(dtype):
-    ids = np.array([0, 100], dtype=dtype)
+    ids = np.array([0, 7, 100], dtype=dtype)[::2]  # and not contiguous
+    ids.setflags(write=False)
     ratings = Ratings(ids, ids, [1.0, 2.0], n_users=np.int16(300), n_items=256)
     assert ratings.users.tolist() == [0, 100]
     assert ratings.density == 2 / (300 * 256)
@@ -58,13 +59,6 @@ def test_all_else_gets_the_default_dtype(values):
     assert type(ratings.n_users) is type(ratings.n_items) is int
 
 
-def test_takes_read_only_and_strided_arrays():
-    values = np.arange(6.0)[::2]
-    values.setflags(write=False)
-    ratings = Ratings([0, 1, 2], [0, 0, 0], values, n_users=3, n_items=1)
-    assert ratings.values.tolist() == [0.0, 2.0, 4.0]
-
-
 GOOD = {"users": [0, 1, 1], "items": [0, 0, 1], "values": [1.0, 2.0, 3.0]}
 
 
@@ -74,13 +68,10 @@ GOOD = {"users": [0, 1, 1], "items": [0, 0, 1], "values": [1.0, 2.0, 3.0]}
         ({"users": [0, 2, 1]}, ["users", "0 to 1", "got 2 at position 1", "n_users"]),
         ({"items": [0, 0, -1]}, ["items", "got -1", "position 2", "n_items"]),
         ({"users": [0, 0.5, 1]}, ["users", "0.5", "whole"]),
-        ({"users": ["a", "b", "b"]}, ["users", "numbers"]),
         ({"values": [1.0, 2.0, float("inf")]}, ["values", "inf at position 2"]),
         ({"values": [1.0]}, ["same length", "{'users': 3, 'items': 3, 'values': 1}"]),
         ({"times": [1.0]}, ["same length", "'times': 1"]),
         ({"users": [], "items": [], "values": []}, ["at least 1", "'users': 0"]),
-        ({"values": [[1.0]] * 3}, ["values", "1-D", "(3, 1)"]),
-        ({"values": [True] * 3}, ["values", "bool"]),
         # a pair twice: side by side, apart, and not the first one
         ({"users": [1, 1, 0]}, ["pair [1, 0] twice", "positions 0 and 1"]),
         (
@@ -102,19 +93,6 @@ def test_refuses_bad_input_and_says_why(change, words):
         Ratings(**arguments)
     for word in words:
         assert word in str(caught.value)
-
-
-def test_from_frame_and_back():
-    frame = pd.DataFrame(
-        {"who": ["b", "a", "b"], "what": [30, 10, 10], "stars": [1.0, 2.5, 3.0]}
-    )
-    ratings = Ratings.from_frame(frame, user="who", item="what", rating="stars")
-    assert (ratings.n_users, ratings.n_items) == (2, 2)
-    assert list(ratings.user_labels) == ["a", "b"]
-    assert list(ratings.item_labels) == [10, 30]
-    back = ratings.to_frame()
-    back.columns = frame.columns
-    pd.testing.assert_frame_equal(back, frame, check_dtype=False)
 
 
 def test_to_frame_without_labels_has_the_ids():
@@ -269,12 +247,6 @@ def test_a_split_does_not_depend_on_the_default_dtype(stratify):
     finally:
         torch.set_default_dtype(torch.float64)
     assert cells(first) == cells(again)
-
-
-def test_a_stratified_split_with_users_who_have_no_ratings():
-    ratings = Ratings([1, 1, 1, 1], [0, 1, 2, 3], [1.0] * 4, n_users=4, n_items=4)
-    parts = ratings.split(0.5, 0.5, generator=seeded(0), stratify="user")
-    assert [len(part) for part in parts] == [2, 2]
 
 
 @pytest.mark.parametrize("stratify", [None, "user"])
