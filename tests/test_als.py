@@ -45,16 +45,9 @@ def test_the_objective_never_rises(
         15, 10, rank=2, density=density, mean=3.0, generator=seeded(seed)
     )
     train = dataclasses.replace(train, values=train.values.to(dtype))
-    model, history = als(
-        train,
-        rank=rank,
-        lam=lam,
-        sweeps=6,
-        biases=biases,
-        mean=3.0,
-        count_weighted=count_weighted,
-        generator=seeded(seed),
-    )
+    arguments = {"rank": rank, "lam": lam, "biases": biases, "mean": 3.0, "sweeps": 6}
+    arguments |= {"count_weighted": count_weighted, "generator": seeded(seed)}
+    model, history = als(train, **arguments)
     J = history["objective"]
     # Rounding, relative to the start.
     rounding = 1e-5 if dtype == torch.float32 else 1e-9
@@ -68,19 +61,14 @@ def test_the_objective_never_rises(
 def test_defaults_and_the_start_are_those_of_the_docstring(capsys):
     train, _ = make_low_rank_ratings(9, 7, 1, density=0.6, generator=seeded(0))
     stated = {"sweeps": 20, "biases": False, "count_weighted": False, "mean": 0.0}
+    stated |= {"init_std": 0.1}
     short, history = als(train, rank=2, lam=1.0, generator=seeded(1))
-    whole, same = als(
-        train, rank=2, lam=1.0, generator=seeded(1), init_std=0.1, **stated
-    )
+    whole, same = als(train, rank=2, lam=1.0, generator=seeded(1), **stated)
     torch.testing.assert_close(short.U.weight, whole.U.weight, **ROUNDING)
     pd.testing.assert_frame_equal(history, same, rtol=1e-9)
     assert capsys.readouterr() == ("", "")
-    start, _ = als(
-        *(train,),
-        **{"rank": 2, "lam": 1.0, "sweeps": 0, "mean": 3.5, "init_std": 0.5},
-        progress=True,
-        generator=seeded(1),
-    )
+    other = {"rank": 2, "lam": 1.0, "sweeps": 0, "mean": 3.5, "init_std": 0.5}
+    start, _ = als(train, progress=True, generator=seeded(1), **other)
     untrained = MF(9, 7, 2, mean=3.5, init_std=0.5, generator=seeded(1))
     assert torch.equal(start.U.weight, untrained.U.weight)
     assert start.mean == 3.5
@@ -94,16 +82,9 @@ def test_the_last_half_is_a_stationary_point(biases, count_weighted):
     train, _ = make_low_rank_ratings(
         40, 30, rank=2, density=0.3, mean=1.0, bias_tau=0.5, generator=seeded(0)
     )
-    model, _ = als(
-        train,
-        rank=3,
-        lam=2.0,
-        sweeps=3,
-        biases=biases,
-        mean=1.0,
-        count_weighted=count_weighted,
-        generator=seeded(1),
-    )
+    arguments = {"rank": 3, "lam": 2.0, "biases": biases, "mean": 1.0, "sweeps": 3}
+    arguments |= {"count_weighted": count_weighted, "generator": seeded(1)}
+    model, _ = als(train, **arguments)
     objective(model, train, 2.0, count_weighted=count_weighted).backward()
     assert model.V.weight.grad.abs().max() < 1e-10  # solved last
     assert model.U.weight.grad.abs().max() > 1e-6  # not yet at the minimum

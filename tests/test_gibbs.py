@@ -343,19 +343,11 @@ def test_on_movielens_the_posterior_mean_beats_als():
     train, validation, test = ratings.split(
         0.7, 0.1, 0.2, generator=seeded(0), stratify="user"
     )
-    mean = float(train.values.mean())
+    arguments = {"rank": 8, "biases": True, "mean": "train", "validation": validation}
     best = min(
         (
-            als(
-                train,
-                rank=8,
-                lam=lam,
-                biases=True,
-                mean=mean,
-                generator=seeded(2),
-                validation=validation,
-            )
-            for lam in (12.0, 16.0, 24.0, 32.0)
+            als(train, lam=lam, generator=seeded(2), **arguments)
+            for lam in (12, 16, 24, 32)
         ),
         key=lambda run: run[1]["validation"].iloc[-1],
     )

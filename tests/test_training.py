@@ -66,9 +66,8 @@ def test_history_is_one_row_per_epoch_of_the_parts_given(parts):
     model = new_model()
     before = rmse(model, train)
     adam = torch.optim.Adam(model.parameters(), lr=0.02)
-    history = fit(
-        model, train, optimizer=adam, epochs=4, validation=validation, test=test
-    )
+    held_out = {"validation": validation, "test": test}
+    history = fit(model, train, optimizer=adam, epochs=4, **held_out)
     assert list(history.columns) == ["train", "validation", "test"]
     assert history.index.name == "epoch"
     assert list(history.index) == [0, 1, 2, 3, 4]
