@@ -112,7 +112,9 @@ def test_joint_distribution(biases):
     for _ in range(5000):
         rated = rate(state, known, generator)
         chain.append(statistics(state, rated))
-        state = gibbs_step(state, sparse(rated, biases), PRIOR, generator)
+        for side in (data.by_user, data.by_item):
+            side.values = side.sorted(rated.values)
+        state = gibbs_step(state, data, PRIOR, generator)
     batches = np.array(chain).reshape(50, 100, -1).mean(1)
 
     difference = batches.mean(0) - forward.mean(0)

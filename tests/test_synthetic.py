@@ -48,18 +48,18 @@ def test_power_law_popularity_has_a_long_tail():
 
 
 def test_power_law_weights_are_those_of_the_docstring():
-    # One rating on 2 x 2 cells: weights 1, 1/2, 1/2, 1/4. 4,000 draws, three bounds of
+    # One rating on 2 x 2 cells: weights 1, 1/2, 1/2, 1/4. 2,000 draws, three bounds of
     # 5 standard errors: false alarms with 2e-6 of seeds.
     generator, hits = seeded(0), torch.zeros(2, 2)
-    for _ in range(4000):
+    for _ in range(2000):
         ratings, _ = make_low_rank_ratings(
             *(2, 2, 1), density=0.25, popularity="power-law", generator=generator
         )
         assert len(ratings) == 1
         hits += ratings.dense()[1]
     expected = torch.tensor([[4.0, 2.0], [2.0, 1.0]]) / 9
-    error = (expected * (1 - expected) / 4000).sqrt()
-    assert ((hits / 4000 - expected).abs() < 5 * error).all()
+    error = (expected * (1 - expected) / 2000).sqrt()
+    assert ((hits / 2000 - expected).abs() < 5 * error).all()
 
 
 def test_defaults_are_those_of_the_docstring():
