@@ -170,7 +170,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # The same figure with one curve 2 % higher, as an older run might have left it.
         "shifted": [new_markdown_cell("# Shifted"), figure_cell(1.02, "fig-b")],
         "failing": [new_markdown_cell("# Failing"), new_code_cell("1 / 0")],
-        "data": [new_markdown_cell("# Data"), code("fetch()", printed("stored"))],
+        "data": [
+            new_markdown_cell("# Data"),
+            code("fetch()", printed("stored")),
+        ],
         "settings": [
             new_markdown_cell("# Settings"),
             *(new_code_cell(source) for source, _ in SETTINGS.values()),
