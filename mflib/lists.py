@@ -10,7 +10,8 @@ from torch import nn
 
 from mflib import _checks
 from mflib.model import MF, Predictor, check_sizes
-from mflib.ratings import Ratings
+from mflib.ratings import Ratings, known_labels
+from mflib.tables import numbered
 
 
 def recommend(model: Predictor, train: Ratings, user: Any, n: int = 10) -> pd.Series:
@@ -34,7 +35,7 @@ def recommend(model: Predictor, train: Ratings, user: Any, n: int = 10) -> pd.Se
     """
     _checks.count("n", n)
     check_sizes(model, train, "train")
-    _, labels = train.known_labels()
+    _, labels = known_labels(train)
     users, items = train.encode([user] * train.n_items, labels)
     with torch.no_grad():
         predictions = pd.Series(model(users, items).numpy(), labels)
@@ -63,8 +64,8 @@ def similar(model: MF, item: Any, n: int = 10) -> pd.Series:
     _checks.instance("model", model, MF, "its V is what is compared")
     if model.item_labels is None:
         raise ValueError("model must know its items' labels, got none; fit it anew")
+    (mine,), _ = numbered("item", pd.Series([item]), model.item_labels)
     v = model.V.weight.detach()
-    mine = v[model.item_labels.get_loc(item)]
-    cosines = nn.functional.cosine_similarity(v, mine, dim=1).numpy()
+    cosines = nn.functional.cosine_similarity(v, v[mine], dim=1).numpy()
     alike: pd.Series = pd.Series(cosines, model.item_labels).drop(item).nlargest(n)
     return alike

@@ -170,9 +170,9 @@ def check_shape(predictions: Tensor, values: Tensor) -> None:
     got = getattr(predictions, "shape", None), getattr(predictions, "device", None)
     if got != (values.shape, values.device):
         raise ValueError(
-            f"model must return a tensor of one prediction per rating, of "
-            f"{(values.shape, values.device)}, got {type(predictions).__name__} of "
-            f"{got}; use model.to('{values.device}') for another device"
+            "model must return one prediction per rating, a tensor of shape "
+            f"{tuple(values.shape)} on {values.device}, got {type(predictions).__name__}"
+            f" of {got[0]} on {got[1]}; use model.to('{values.device}')"
         )
 
 

@@ -98,7 +98,7 @@ class Ratings:
         labels = getattr(self, name)
         if labels is None:
             return
-        if not isinstance(labels, pd.Index):  # parts share one: cheap to compare
+        if not isinstance(labels, pd.Index):  # parts of one table share theirs
             labels = pd.Index(labels)
         if len(labels) != size or not labels.is_unique:
             raise ValueError(
@@ -116,7 +116,7 @@ class Ratings:
         repeats = (cells[1:] == cells[:-1]).nonzero()
         if len(repeats):
             first, second = order[repeats[0, 0]], order[repeats[0, 0] + 1]
-            pair = self.to_frame()[["user", "item"]].iloc[int(second)].tolist()
+            pair = self.to_frame().astype(object).iloc[int(second)].tolist()[:2]
             raise ValueError(
                 f"users and items hold the pair {pair} twice, at positions {first} and "
                 f"{second}; keep one rating per pair, such as the last row of a table: "
@@ -186,9 +186,8 @@ class Ratings:
         >>> Ratings.from_frame(later, like=train).users.tolist()
         [1]
         """
-        names = [user, item, rating, *([] if time is None else [time])]
-        check_columns(frame, names)
-        user_labels, item_labels = (None, None) if like is None else like.known_labels()
+        check_columns(frame, [user, item, rating, *([] if time is None else [time])])
+        user_labels, item_labels = (None, None) if like is None else known_labels(like)
         users, user_labels = numbered(user, frame[user], user_labels)
         items, item_labels = numbered(item, frame[item], item_labels)
         return cls(
@@ -225,19 +224,10 @@ class Ratings:
         >>> Ratings.from_frame(frame).encode(["ann"], ["x"])
         (tensor([0]), tensor([0]))
         """
-        user_labels, item_labels = self.known_labels()
+        user_labels, item_labels = known_labels(self)
         user_ids, _ = numbered("users", pd.Series(users), user_labels)
         item_ids, _ = numbered("items", pd.Series(items), item_labels)
         return torch.from_numpy(user_ids), torch.from_numpy(item_ids)
-
-    def known_labels(self) -> tuple[pd.Index, pd.Index]:
-        """Return the labels of users and of items, if there are any."""
-        if self.user_labels is None or self.item_labels is None:
-            raise ValueError(
-                f"labels of users and items must be known, but {self} has none; make "
-                "it with Ratings.from_frame"
-            )
-        return self.user_labels, self.item_labels
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with columns user, item, rating and, where known, time.
@@ -272,8 +262,6 @@ class Ratings:
             Tensors, arrays, lists and columns of a table will do; a column's index
             is not looked at.
         """
-        if isinstance(getattr(chosen, "dtype", None), pd.BooleanDtype):
-            chosen = chosen.to_numpy(bool)  # an error where a value is missing
         n, positions = len(self), np.asarray(chosen)
         if positions.dtype == bool:
             if positions.shape != (n,):
@@ -353,6 +341,17 @@ class Ratings:
                 "give more ratings or larger shares"
             )
         return tuple(self.subset(part == p) for p in range(len(shares)))
+
+
+def known_labels(like: Ratings) -> tuple[pd.Index, pd.Index]:
+    """Return the labels of ratings, which must have them."""
+    users, items = (getattr(like, f"{side}_labels", None) for side in ("user", "item"))
+    if users is None or items is None:
+        raise ValueError(
+            f"ratings (like=) must have labels of users and items, got {like!r:.80}; "
+            "make them with Ratings.from_frame"
+        )
+    return users, items
 
 
 def _finite(name: str, given: Any) -> Tensor:

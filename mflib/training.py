@@ -106,8 +106,8 @@ def fit(
     True
     """
     criterion = nn.MSELoss() if criterion is None else criterion
-    batch_size = len(train) if batch_size is None else batch_size
     parts = check_parts(train, validation, test)
+    batch_size = len(train) if batch_size is None else batch_size
     check_training(model, train, optimizer, epochs, batch_size, generator)
     keep_labels(model, train)
     batches = Batches(model, train, batch_size, generator)
@@ -143,7 +143,7 @@ class Batches:
         generator: torch.Generator | None,
     ) -> None:
         self.model, self.train, self.generator = model, train, generator
-        self.size = min(size, len(train))
+        self.size = int(min(size, len(train)))  # torch takes no np.int64
         self.predict = full_batch(model, train) if self.size == len(train) else None
         self.predictions: Tensor | None = None
 

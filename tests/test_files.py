@@ -12,7 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mflib
-from mflib import MF, Ratings, als, bias_baseline, fetch_movielens, fit, gibbs, seeded
+from mflib import (
+    MF,
+    Ratings,
+    als,
+    bias_baseline,
+    fetch_movielens,
+    fit,
+    gibbs,
+    make_low_rank_ratings,
+    seeded,
+)
 
 # Tables
 
@@ -25,12 +35,6 @@ def table(**columns) -> pd.DataFrame:
     )
 
 
-def read_only(values) -> np.ndarray:
-    array = np.array(values)
-    array.setflags(write=False)
-    return array
-
-
 @pytest.mark.parametrize(
     ("ids", "labels"),
     [
@@ -41,11 +45,9 @@ def read_only(values) -> np.ndarray:
         (pd.array(["b", "a", "b"], dtype="string"), ["a", "b"]),
         (["1", 2, "1"], [2, "1"]),  # numbers before text
         (pd.Categorical(["b", "a", "b"], categories=["z", "b", "a"]), ["b", "a"]),
-        (pd.to_datetime(["2020-01-02", "2020-01-01", "2020-01-02"]), None),
         ([True, False, True], [False, True]),
         ([1.5, -2.0, 1.5], [-2.0, 1.5]),
         (pd.arrays.SparseArray([3, 1, 3]), [1, 3]),
-        (read_only([3, 1, 3]), [1, 3]),
         ([(1, 2), (0, 1), (1, 2)], [(0, 1), (1, 2)]),
     ],
 )
@@ -53,8 +55,7 @@ def test_ids_of_any_kind_that_sorts(ids, labels):
     frame = table(user=ids)
     before = frame.copy(deep=True)
     ratings = Ratings.from_frame(frame)
-    if labels is not None:
-        assert list(ratings.user_labels) == labels
+    assert list(ratings.user_labels) == labels
     assert ratings.to_frame()["user"].tolist() == frame["user"].tolist()
     assert ratings.to_frame()["rating"].tolist() == STARS
     ratings.users[0], ratings.values[0] = 0, 9.0
@@ -69,7 +70,6 @@ def test_ids_of_any_kind_that_sorts(ids, labels):
         np.array(STARS, dtype=">f4"),
         pd.Categorical(STARS),
         pd.arrays.SparseArray(STARS),
-        read_only(STARS),
     ],
 )
 def test_ratings_of_any_kind_of_number(stars):
@@ -88,66 +88,32 @@ def test_the_index_does_not_matter(index):
 
 
 @pytest.mark.parametrize(
-    ("frame", "error", "why"),
+    ("frame", "why"),
     [
-        (None, TypeError, "must be a pandas.DataFrame, got None of"),
-        ({"user": [1]}, TypeError, "must be a pandas.DataFrame, got {"),
-        (table().iloc[:0], ValueError, "frame has no rows"),
-        (pd.DataFrame(columns=["user", "item", "rating"]), ValueError, "no rows"),
-        (table().set_index("user"), ValueError, "no column 'user'"),
-        (pd.concat([table(), table()], axis=1), ValueError, "2 columns 'user'"),
-        (
-            table().set_axis(
-                pd.MultiIndex.from_product([table().columns, ["x"]]), axis=1
-            ),
-            ValueError,
-            "no column 'user', only [('user', 'x')",
-        ),
-        (
-            table(user=[[1], [2], [3]]),
-            TypeError,
-            "do not sort (unhashable type: 'list'",
-        ),
-        (table(user=[(1, 2), "a", 3]), TypeError, "frame.astype({'user': str})"),
-        (table(user=pd.array([1, None, 1], dtype="Int64")), ValueError, "in row 1"),
-        (table(user=pd.Categorical(["a", None, "b"])), ValueError, "in row 1"),
-        (table(rating=pd.array([1, 2, None], dtype="Int64")), ValueError, "in row 2"),
-        (table(rating=["1", "2", "3"]), TypeError, "must hold numbers"),
-        (table(rating=[True, False, True]), TypeError, "must hold numbers"),
-        (table(rating=pd.to_datetime([1, 2, 3])), TypeError, "must hold numbers"),
-        (table(rating=[1, np.inf, 3]), ValueError, "must be finite, got inf"),
-        (
-            table(item=[10, 10, 10]),
-            ValueError,
-            "user 3 with item 10 twice, the second time in row 2; keep one rating per "
-            "pair, such as the last: frame.drop_duplicates(['user', 'item'], "
-            'keep="last")',
-        ),
+        (table().set_index("user"), "one column 'user' .*, got .'item', 'rating'."),
+        (table(user=[(1, 2), "a", 3]), r"frame\.astype\({'user': str}\)"),
+        (table(user=pd.array([1, None, 1], dtype="Int64")), "'user'.* in row 1"),
+        (table(user=pd.Categorical(["a", None, "b"])), "'user'.* in row 1"),
+        (table(rating=pd.array([1, 2, None], dtype="Int64")), "'rating'.* in row 2"),
+        (table(rating=[True, False, True]), "'rating'.* must hold numbers"),
+        (table(rating=[1, np.inf, 3]), "'rating'.* must be finite, got inf at pos.* 1"),
+        (table(item=[10] * 3), r"pair \[3, 10\] twice, at positions 0 and 2; .*keep="),
     ],
 )
-def test_what_is_refused(frame, error, why):
-    with pytest.raises(error) as caught:
+def test_what_is_refused(frame, why):  # tests/test_hostile.py has the rest
+    with pytest.raises((ValueError, TypeError), match=why):
         Ratings.from_frame(frame)
-    assert why in str(caught.value)
-
-
-def test_one_column_for_two_roles():
-    with pytest.raises(
-        ValueError, match=r"must be different columns, got \['item', 'item'"
-    ):
-        Ratings.from_frame(table(), user="item")
 
 
 @pytest.mark.parametrize(
-    "ids",
-    [[5, "5", 6], [5.0, "5", 6], [5, "5.0", 6], [7, "x", "007"], [2.5, "2.5", 1]],
+    "ids", [[5, "5", 6], [5, "5.0", 6], [7, "x", "007"], [2.5, "2.5", 1]]
 )
 @pytest.mark.parametrize("kind", [list, pd.Categorical])
 def test_a_number_and_a_text_that_read_the_same(ids, kind):
     frame = table(item=pd.Series(kind(ids), dtype=None if kind is not list else object))
     with pytest.raises(ValueError, match=r"dtype=\{'item': str\}") as caught:
         Ratings.from_frame(frame)
-    assert str(caught.value).startswith("frame['item'] holds '")
+    assert str(caught.value).startswith("'item' holds '")
 
 
 def test_a_long_file_whose_ids_pandas_reads_in_two_types(tmp_path):
@@ -190,26 +156,30 @@ def test_like_puts_a_second_table_on_the_first_ones_numbering():
 @pytest.mark.parametrize(
     ("later", "words"),
     [
-        (people(["cho", "dan"], [1, 3]), ["'user'", "'dan' in row 1", "user_labels"]),
-        (people(["cho", "ann"], [9, 3]), ["'item'", "9 in row 0", "item_labels"]),
-        (people(["cho"], ["1"]), ["'item'", "'1' in row 0", "dtype int64"]),
-        (people(["ann"], [1]).assign(user=1), ["'user'", "1 in row 0"]),
+        (people(["cho", "dan"], [1, 3]), "'user' holds 'dan' in row 1"),
+        (people(["cho", "ann"], [9, 3]), "'item' holds 9 in row 0"),
+        (people(["cho"], ["1"]), "'item' holds '1' in row 0.* dtype int64"),
     ],
 )
 def test_labels_that_like_lacks_are_named(later, words):
-    with pytest.raises(ValueError, match=r"drop such rows: frame\[frame") as caught:
+    with pytest.raises(ValueError, match=words) as caught:
         Ratings.from_frame(later, like=TRAIN)
-    for word in words:
-        assert word in str(caught.value)
-    (remedy,) = re.findall(r"rows: (.*)", str(caught.value))
-    kept = eval(remedy, {"frame": later, "like": TRAIN})  # noqa: S307
+    (remedy,) = re.findall(r"drop such rows: (.*)", str(caught.value))
+    labels = TRAIN.user_labels if "'user'" in remedy else TRAIN.item_labels
+    kept = eval(remedy, {"frame": later, "labels": labels})  # noqa: S307
     assert len(kept) == len(later) - 1
 
 
-@pytest.mark.parametrize("like", [Ratings([0], [0], [1.0], n_users=1, n_items=1), 3])
-def test_like_must_have_labels(like):
-    with pytest.raises((ValueError, TypeError), match=r"^like must .*from_frame"):
-        Ratings.from_frame(people(["ann"], [1]), like=like)
+def test_a_fault_that_two_files_make():
+    # As many people in each, but not the same: once measured as if they were.
+    known, _ = make_low_rank_ratings(40, 30, 2, density=0.6, generator=seeded(0))
+    frame = known.to_frame()
+    train = frame.sample(frac=0.7, random_state=0)
+    parts = train[train.user != 0], frame.drop(train.index).query("user != 39")
+    first, second = map(Ratings.from_frame, parts)
+    assert (first.n_users, first.n_items) == (second.n_users, second.n_items)
+    with pytest.raises(ValueError, match="user_labels of test and train must be the"):
+        als(first, rank=2, lam=0.5, test=second)
 
 
 OTHER_USERS = Ratings.from_frame(people(["ann", "bob", "dan", "ann"], [1, 2, 3, 2]))
@@ -233,13 +203,15 @@ FITS = {
 }
 
 
-@pytest.mark.parametrize("other", [OTHER_USERS, OTHER_ITEMS])
-@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize(
+    ("part", "other", "side", "old", "new"),
+    [
+        ("validation", OTHER_USERS, "user", "'cho'", "'dan'"),
+        ("test", OTHER_ITEMS, "item", "3", "4"),
+    ],
+)
 @pytest.mark.parametrize("fitter", ["fit", "als", "gibbs"])
-def test_parts_whose_labels_differ_are_refused(fitter, part, other):
-    side, old, new = (
-        ("user", "'cho'", "'dan'") if other is OTHER_USERS else ("item", "3", "4")
-    )
+def test_parts_whose_labels_differ_are_refused(fitter, part, other, side, old, new):
     with pytest.raises(ValueError, match=r"subset or split.*like=train\)") as caught:
         FITS[fitter](TRAIN, **{part: other})
     words = f"{side}_labels of {part} and train must be the same, got {new} and {old}"
@@ -257,25 +229,18 @@ def test_a_fitted_model_is_measured_on_its_own_labels_only(fitter):
                 measure(model, other)
 
 
-def test_ratings_without_labels_go_with_any_of_the_same_size():
+def test_what_goes_with_what():
     plain = Ratings([0], [1], [3.0], n_users=3, n_items=3)
     model, history = als(TRAIN, rank=1, lam=1.0, sweeps=1, test=plain)
     assert history["test"].notna().all()
     assert mflib.rmse(model, plain) > 0
-    with pytest.raises(ValueError, match="of test and validation must be the same"):
-        als(plain, rank=1, lam=1.0, sweeps=1, validation=TRAIN, test=OTHER_USERS)
-
-
-def test_labels_of_the_same_values_are_the_same():
-    frame = TRAIN.to_frame().astype({"user": object, "item": "Int64"})
-    adam(TRAIN, test=Ratings.from_frame(frame))
-
-
-def test_a_model_of_another_size_names_both_ways():
-    model = adam(TRAIN)
-    small = Ratings.from_frame(people(["ann"], [1]))
+    same = TRAIN.to_frame().astype({"user": object, "item": "Int64"})
+    assert mflib.rmse(model, Ratings.from_frame(same)) > 0
+    small = Ratings.from_frame(people(["ann"], [1]))  # two ways are named
     with pytest.raises(ValueError, match=r"MF\(ratings\.n_users.*like=train\)"):
         mflib.rmse(model, small)
+    with pytest.raises(ValueError, match="of test and validation must be the same"):
+        als(plain, rank=1, lam=1.0, sweeps=1, validation=TRAIN, test=OTHER_USERS)
 
 
 # Times
@@ -312,24 +277,18 @@ def test_times_are_kept(column):
 @pytest.mark.parametrize(
     ("column", "words"),
     [
-        ([1.5, 2.0, 3.0], r"^times must be 3 whole numbers"),
-        (["a", "b", "c"], r"^times must hold numbers"),
+        (["a", "b", "c"], r"^when must hold numbers"),
         ([1, None, 3], r"'when'\] has no value in row 1"),
     ],
 )
-def test_times_that_are_no_whole_numbers(column, words):
+def test_times_that_are_no_numbers(column, words):
     with pytest.raises((TypeError, ValueError), match=words):
         Ratings.from_frame(table(item=[1, 2, 3], when=column), time="when")
 
 
-def test_times_are_one_per_rating():
-    with pytest.raises(ValueError, match=r"times must be 1 whole numbers.*got 2"):
-        Ratings([0], [0], [1.0], n_users=1, n_items=1, times=[1, 2])
-
-
 # A CSV file
 
-HEAD = "userId,movieId,rating\n"
+HEAD, TIMES = "userId,movieId,rating\n", "userId,movieId,rating,time\n"
 OWN = HEAD + "ann,x,3.5\nbob,x,4\nann,y,5\n"
 
 
@@ -397,60 +356,49 @@ def test_own_ids_are_never_merged(tmp_path, ids, labels):
     assert films["title"].tolist() == ["1"]
 
 
-NO_NUMBER = "'rating' must be a number such as 3.5"
-
-
+# What is said of a fault: rows are counted from 0, lines (pandas') from 1.
 @pytest.mark.parametrize(
-    ("content", "line", "why"),
+    ("content", "why"),
     [
-        ("", 1, "columns are []"),
-        ("user,movieId,rating\na,x,3\n", 1, "are ['user', 'movieId', 'rating']"),
-        ("userId,movieId,rating,rating\na,x,3,4\n", 1, "'rating'] once"),
-        ("ann,x,3.5\nbob,x,4\n", 1, "columns are ['ann', 'x', '3.5']"),
-        (HEAD + "\n\n", 1, "before any rating"),
+        ("", "No columns"),
+        ("user,movieId,rating\na,x,3\n", "one column 'userId' .*got .'user', "),
+        ("ann,x,3.5\nbob,x,4\n", "one column 'userId' .*got .'ann', 'x', '3.5'"),
+        (HEAD + "\n\n", "no rows"),
+        (HEAD + "a,x,3\nb,x,\n", "'rating'.* no value in row 1"),
         *(
-            (HEAD + f"a,x,3\nb,x,{rating}\n", 3, NO_NUMBER)
-            for rating in (
-                *("", "good", '"3,5"', "nan", "inf", "1e999", "4_5", "\u0664", "0x1"),
-                *("-2e308", "True", "NA", "3 4", "1e", "."),
-            )
+            (HEAD + f"a,x,3\nb,x,{rating}\n", f"{rating}' at position 1")
+            for rating in ("good", "nan", "4_5", "\u0664", "0x1", "NA", "3 4")
         ),
-        (HEAD + "a,x,3\nb,x,3,5\n", 3, "4 fields, not 3"),
-        (HEAD + "a,x,3,\nb,x,3,\n", 2, "4 fields, not 3"),
-        (HEAD + "a,x,3\nb,x\n", 3, "2 fields, not 3"),
-        ("userId,rating,movieId,t\na,3,x,9\nb,4,9\n", 3, "3 fields, not 4"),
-        (HEAD + "a,x,3\n   \nb,x,4\n", 3, "1 fields, not 3"),
-        (HEAD + "a,x,3\n ,x,4\n", 3, "an id is missing"),
-        (HEAD + "a,x,3\nb,,4\n", 3, "an id is missing"),
-        (HEAD + "\n\na,x,3\n\nb,x,?\n", 6, NO_NUMBER),
-        (HEAD + '"a\nb",x,3\n"c\nd",x,?\n', 4, NO_NUMBER),
-        (HEAD + 'a,x,3\nb,"x,3\nc,x,3\n', 3, "mark left open?"),
-        (HEAD + "a,x,3\n" + 'b,"x,3\n' + "c,x,3\n" * 30_000, 3, "mark left open?"),
-        ((HEAD + "a,x,3\nRené,x,3\n").encode("latin-1"), 3, "not UTF-8"),
-        ((HEAD + "철수,x,3\n").encode("cp949"), 2, "encoding="),
-        ((HEAD + "a,x,3\n").encode("utf-16"), 1, "not UTF-8"),
-        ((HEAD + "a,x,3\n").encode("utf-16-le"), 1, "not UTF-8"),
-        (HEAD + "a,x,3\na\0b,x,3\n", 3, "not UTF-8"),
-        (b"\x1f\x8b\x08\x00", 1, "not UTF-8"),  # gzip
-        (HEAD + "a,x,3\nb,x,3\n a,x ,4\n", 4, 'keep="last"'),
-        (HEAD + "a,x,3\nb,x,3\n\nb,x,4\na,x,3\n", 5, "the same pair is on a line"),
+        (HEAD + 'a,x,3\nb,x,"3,5"\n', "'3,5' at position 1"),
+        *(
+            (HEAD + f"a,x,3\nb,x,{rating}\n", "must be finite, got -?inf at position 1")
+            for rating in ("inf", "1e999", "-2e308")
+        ),
+        (HEAD + "a,x,3\nb,x,3,5\n", "3 fields in line 3, saw 4"),
+        (HEAD + "a,x,3,\nb,x,3,\n", "first row has more fields"),
+        (HEAD + "a,x,3\nb,x\n", "'rating'.* no value in row 1"),
+        (TIMES + "a,x,3,1\nb,x,3,\n", "'time'.* no value in row 1"),
+        (TIMES + "a,x,3,1\nb,x,3,2020-01-01\n", "time must hold numbers"),
+        (HEAD + "a,x,3\n ,x,4\n", "'userId'.* no value in row 1"),
+        (HEAD + "\n\na,x,3\n\nb,,4\n", "'movieId'.* no value in row 1"),
+        (HEAD + 'a,x,3\nb,"x,3\nc,x,3\n', "inside string starting at row 2"),
+        ((HEAD + "철수,x,3\n").encode("cp949"), "'utf-8' codec.* encoding="),
+        ((HEAD + "a,x,3\n").encode("utf-16"), "'utf-8' codec.* encoding="),
+        (b"\x1f\x8b\x08\x00", "'utf-8' codec"),  # gzip
+        (HEAD + "a,x,3\nb,x,3\n a,x ,4\n", "'a', 'x'. twice, at positions 0 and 2"),
     ],
 )
-def test_own_file_with_a_fault(tmp_path, content, line, why):
+def test_own_file_with_a_fault(tmp_path, content, why):
     path = write(tmp_path, content)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"own\.csv, line") as caught:
-        fetch_movielens(path)
-    assert str(caught.value).startswith(f"{path}, line {line}: ")
-    assert why in str(caught.value)
+    columns = ("userId", "movieId", "rating", "time")[
+        : 4 if TIMES in str(content) else 3
+    ]
+    with pytest.raises(ValueError, match=re.compile(why, re.DOTALL)) as caught:
+        fetch_movielens(path, columns=columns)
+    assert str(caught.value).startswith(f"{path} (rows counted from 0): ")
+    assert "Change the file, or read it with pandas.read_csv" in str(caught.value)
     assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("when", ["", "1.5", "2020-01-01", "nan"])
-def test_own_times_are_whole_numbers(tmp_path, when):
-    path = write(tmp_path, f"u,i,r,when\na,x,3,1\nb,x,3,{when}\n")
-    with pytest.raises(ValueError, match=r"line 3: 'when' must be a whole number"):
-        fetch_movielens(path, columns=("u", "i", "r", "when"))
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
@@ -465,7 +413,7 @@ def test_another_separator_is_named_with_the_way_through_pandas(
     )
     with pytest.raises(ValueError, match="the separator seems to be") as caught:
         fetch_movielens(path, columns=("User-ID", "ISBN", "Book-Rating"))
-    assert f"line 1: the separator seems to be {separator!r}, not" in str(caught.value)
+    assert f"the separator seems to be {separator!r}, not" in str(caught.value)
     names = {"pandas": pd, "mflib": mflib}
     lines = [x.strip() for x in str(caught.value).splitlines() if x.startswith(" ")]
     exec("\n".join(lines), names)  # noqa: S102
@@ -479,46 +427,28 @@ def test_a_wide_sheet_is_told_how_to_become_long(tmp_path):
     path = write(tmp_path, WIDE)
     for read in (
         lambda: fetch_movielens(path),
-        lambda: Ratings.from_frame(pd.read_csv(path)),
         lambda: Ratings.from_frame(pd.read_csv(path), user="name"),
     ):
         with pytest.raises(ValueError, match="make the table long first") as caught:
             read()
-        (line, call) = re.findall(r"first: (.*), then (.*)$", str(caught.value))[0]
+        (line, call) = re.findall(r"first: (.*), then (Rat[^)]*\))", str(caught.value))[
+            0
+        ]
         names = {"pandas": pd, "Ratings": Ratings, "frame": pd.read_csv(path)}
         exec(line, names)  # noqa: S102
         assert len(eval(call, names)) == 6  # noqa: S307
 
 
-def test_a_long_table_is_not_taken_for_a_wide_one(tmp_path):
-    with pytest.raises(ValueError, match="columns are") as caught:
-        fetch_movielens(write(tmp_path, "user,movieId,rating\na,x,3\n"))
-    assert "make the table long" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
-    "columns",
-    [("userId", "userId", "rating"), ("userId", "rating"), "abc", (), ([], [], [])],
+    "columns", [("userId", "userId", "rating"), ("userId", "rating"), "abc", ()]
 )
 def test_own_columns_that_are_not_three(tmp_path, columns):
-    with pytest.raises(ValueError, match=r"columns"):
+    with pytest.raises(ValueError, match=r"column"):
         fetch_movielens(write(tmp_path, OWN), columns=columns)
 
 
-def test_own_rating_that_the_default_dtype_cannot_hold(tmp_path):
-    path = write(tmp_path, HEAD + "a,x,3\nb,x,1e39\n")
-    assert fetch_movielens(path)[0].values.tolist() == [3, 1e39]
-    torch.set_default_dtype(torch.float32)
-    try:
-        with pytest.raises(ValueError, match=f"line 3: {NO_NUMBER}; got .*'1e39'"):
-            fetch_movielens(path)
-    finally:
-        torch.set_default_dtype(torch.float64)
-
-
 @pytest.mark.parametrize(
-    "name",
-    ["latest", "no/such/file.csv", "", ".", None, 100, [], "a" * 5000, "a\0b", b"own"],
+    "name", ["latest", "no/such/file.csv", "", ".", None, 100, "a" * 5000, "a\0b"]
 )
 def test_neither_data_set_nor_file(name):
     with pytest.raises(

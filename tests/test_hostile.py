@@ -1,858 +1,396 @@
-"""Hostile arguments to every public name: a right answer, or an error that helps.
+"""What mflib promises of bad input: one table per kind of argument.
 
-For each argument, each kind of hostile value is tried in turn. Allowed is a finite
-result of the right shape, or an error of mflib's own that names the argument, shows the
-value and says what to do. Whatever happens, what the caller gave stays as it was, and
-so does torch's global source of random numbers where a generator was given.
-
-``MFLIB_HOSTILE_TABLE=file`` has the table of what was tried written to that file.
+For each kind, the table says what is refused, and which arguments of which functions
+are of that kind. Refused means a ValueError or TypeError of mflib's own that names the
+argument, shows the value and says what to do; and nothing of the caller's has changed,
+nor torch's global source of random numbers. CONTRIBUTING.md has the table in short.
 """
 
 import inspect
 import math
-import os
 import re
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import mflib
-from mflib import MF, DivergenceError, Prior, Ratings, seeded
-from mflib.als import Data
-from mflib.gibbs import Rows, State, prior_scale
+from mflib import MF, Prior, Ratings, seeded
 
 PACKAGE = str(Path(mflib.__file__).parent)
 NAN, INF = math.nan, math.inf
-TRIED: dict[tuple[str, str, str], dict[str, None]] = {}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def outcomes():
-    yield
-    if path := os.environ.get("MFLIB_HOSTILE_TABLE"):
-        Path(path).write_text(table(), encoding="utf-8")
+# -- good arguments -------------------------------------------------------------------
 
 
-def table() -> str:
-    rows: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for (name, argument, label), happened in TRIED.items():
-        kinds = rows.setdefault((name, argument), {})
-        kinds.setdefault(" or ".join(sorted(happened)), []).append(label)
-    lines = ["| call | argument | what happens to which values |", "|---|---|---|"]
-    for (name, argument), kinds in rows.items():
-        what = "; ".join(f"{key}: {', '.join(kinds[key])}" for key in sorted(kinds))
-        lines.append(f"| `{name}` | `{argument}` | {what} |")
-    return "\n".join(lines) + "\n"
+def frame(**columns) -> pd.DataFrame:
+    good = {"user": ["a", "b"], "item": [1, 2], "rating": [3.0, 4.0], "time": [1, 2]}
+    return pd.DataFrame(good | columns)
 
 
-# -- hostile values, by kind ----------------------------------------------------------
-
-NO_NUMBER = {
-    "None": st.none(),
-    "text": st.text(max_size=5),
-    "a list": st.lists(st.integers(), max_size=2),
-    "True": st.just(True),
-    "complex": st.just(1j),
-    "pandas' NA": st.just(pd.NA),
-}
-NUMBERS = NO_NUMBER | {
-    "NaN": st.just(NAN),
-    "±inf": st.sampled_from([INF, -INF, np.float32(INF), torch.tensor(INF)]),
-    "0": st.sampled_from([0, 0.0, -0.0]),
-    "negative": st.floats(-1e100, -1e-100),
-    "huge": st.sampled_from([1e99, 1e200, -1e308, 10**400]),
-    "tiny": st.sampled_from([5e-324, 1e-200, 1e-90]),
-    "any float": st.floats(),
-}
-COUNTS = NO_NUMBER | {
-    "NaN": st.just(NAN),
-    "±inf": st.sampled_from([INF, -INF]),
-    "0": st.just(0),
-    "negative": st.integers(max_value=-1),
-    "huge": st.integers(min_value=2**31),
-    "no whole number": st.floats(0.1, 9.9),
-    "a whole float": st.just(2.0),
-    "a NumPy integer": st.sampled_from([np.int8(2), np.uint64(2)]),
-}
-FLAGS = {
-    k: v for k, v in NUMBERS.items() if k in ("None", "text", "NaN", "0", "a list")
-}
-GENERATORS = {
-    "a seed": st.integers(),
-    "text": st.text(max_size=3),
-    "NumPy's": st.builds(np.random.default_rng, st.just(0)),
-}
-OBJECTS = {
-    "None": st.none(),
-    "a number": st.floats(-9, 9),
-    "text": st.text(max_size=5),
-    "a list": st.lists(st.floats(), max_size=3),
-    "a tensor": st.builds(torch.zeros, st.just(3)),
-    "a frame": st.builds(pd.DataFrame),
-}
-DTYPES = {
-    "text": st.just("float64"),
-    "NumPy's": st.just(np.float64),
-    "too narrow": st.sampled_from([torch.float16, torch.bfloat16, torch.int64]),
-    "float32": st.just(torch.float32),
-}
-
-
-def without(label: str, kinds: Mapping) -> dict[str, st.SearchStrategy]:
-    return {key: kind for key, kind in kinds.items() if key != label}
-
-
-def cells(n_users: int = 6, n_items: int = 5) -> tuple[Tensor, Tensor]:
+def rated(n_users=6, n_items=5, **labels) -> Ratings:
     """Every second cell, but for user 1 and item 2, who have no ratings."""
     grid = torch.cartesian_prod(torch.arange(n_users), torch.arange(n_items))[::2]
     grid = grid[(grid[:, 0] != 1) & (grid[:, 1] != 2)]
-    return grid[:, 0], grid[:, 1]
+    values = torch.randn(len(grid), generator=seeded(0)) + 3
+    return Ratings(*grid.T, values, n_users=n_users, n_items=n_items, **labels)
 
 
-def rated(values=None, dtype=None, n_users=6, n_items=5) -> Ratings:
-    users, items = cells(n_users, n_items)
-    if values is None:
-        values = torch.randn(len(users), generator=seeded(0), dtype=dtype) + 3
-    return Ratings(users, items, values, n_users=n_users, n_items=n_items)
+TRAIN = rated(user_labels=list("abcdef"), item_labels=list("vwxyz"))
 
 
-def full(value: float, dtype=None) -> Ratings:
-    return rated(torch.full((len(cells()[0]),), value, dtype=dtype))
-
-
-RATINGS = OBJECTS | {
-    "all equal": st.builds(full, st.sampled_from([0.0, 3.0, -1e9])),
-    "a single one": st.builds(
-        lambda: Ratings([3], [4], [2.0], n_users=6, n_items=5),
-    ),
-    "huge": st.builds(full, st.sampled_from([1e77, 1e99])),
-    "tiny": st.builds(full, st.sampled_from([1e-300, 1e-30])),
-    "float32": st.builds(rated, dtype=st.just(torch.float32)),
-    "huge in float32": st.builds(full, st.just(1e18), st.just(torch.float32)),
-}
-PARTS = without("None", RATINGS) | {
-    "of another size": st.builds(rated, n_users=st.just(7)),
-}
-
-
-def arrays(elements: st.SearchStrategy, n: int) -> dict[str, st.SearchStrategy]:
-    """Hostile arrays of a length n, whose good entries are these elements."""
-    some = st.lists(elements, min_size=n, max_size=n)
-
-    def spoilt(bad):
-        return some.map(lambda entries: np.array([*entries[1:], bad], dtype=float))
-
-    def read_only(entries):
-        array = np.repeat(np.array(entries), 2)[::2]  # and not contiguous
-        array.setflags(write=False)
-        return array
-
-    return {
-        "None": st.none(),
-        "a number": st.floats(-9, 9),
-        "text": st.text(min_size=1, max_size=5),
-        "empty": st.just([]),
-        "one entry": elements.map(lambda e: [e]),
-        "NaN in it": spoilt(NAN),
-        "±inf in it": st.sampled_from([INF, -INF]).flatmap(spoilt),
-        "negative": spoilt(-1.0),
-        "huge": st.sampled_from([1e300, 2.0**70]).flatmap(spoilt),
-        "half": spoilt(0.5),
-        "of text": some.map(lambda entries: list(map(str, entries))),
-        "of bool": st.just([True] * n),
-        "of objects with None": some.map(lambda entries: [*entries[1:], None]),
-        "pandas with missing": some.map(
-            lambda entries: pd.Series([*entries[1:], None], dtype="Float64")
-        ),
-        "complex": st.just(torch.ones(n, dtype=torch.complex64)),
-        "a column": some.map(lambda entries: np.array(entries)[:, None]),
-        "lists of lists": st.just([[1], [1, 2]]),
-        "read-only, strided": some.map(read_only),
-        "float32": some.map(lambda entries: np.array(entries, dtype="f4")),
-        "int8": some.map(lambda entries: np.array(entries).astype("i1")),
-        "requires a gradient": some.map(
-            lambda entries: torch.tensor(entries, dtype=float, requires_grad=True)
-        ),
-    }
-
-
-PAIRS = {  # ids to predict for, where a model has 6 users and 5 items
-    "None": st.none(),
-    "a number": st.just(2),
-    "a list": st.just([0, 1]),
-    "negative": st.integers(-(2**63), -1).map(lambda i: torch.tensor([0, i])),
-    "huge": st.integers(6, 2**63 - 1).map(lambda i: torch.tensor([0, i])),
-    "floats": st.just(torch.tensor([0.0, NAN])),
-    "bool": st.just(torch.tensor([True, False])),
-    "uint8": st.just(torch.tensor([1, 0], dtype=torch.uint8)),
-    "one id": st.builds(lambda: torch.tensor([1])),
-    "empty": st.builds(lambda: torch.tensor([], dtype=torch.int64)),
-    "without ratings": st.builds(lambda: torch.tensor([1, 2])),
-    "int32": st.just(torch.tensor([1, 2], dtype=torch.int32)),
-    "not contiguous": st.builds(lambda: torch.tensor([[1, 2], [2, 3]]).T[0]),
-}
-TENSORS = {
-    "None": st.none(),
-    "a number": st.floats(-9, 9),
-    "a list": st.just([1.0, 2.0]),
-    "NaN in it": st.builds(lambda: torch.tensor([1.0, NAN])),
-    "±inf in it": st.builds(lambda: torch.tensor([-INF, INF])),
-    "huge": st.builds(lambda: torch.tensor([1e300, 1.0])),
-    "empty": st.builds(lambda: torch.tensor([])),
-    "complex": st.builds(lambda: torch.tensor([1j])),
-    "bool": st.builds(lambda: torch.tensor([True])),
-    "of whole numbers": st.builds(lambda: torch.tensor([1, -2])),
-    "sparse": st.builds(lambda: torch.eye(2).to_sparse()),
-    "not contiguous": st.builds(lambda: torch.randn(4, 2)[::2].T),
-}
-MODELS = without("a tensor", OBJECTS) | {
-    "of another size": st.builds(lambda: MF(7, 5, 2)),
-    "with NaN": st.builds(lambda: spoilt_model(NAN)),
-    "with inf": st.builds(lambda: spoilt_model(INF)),
-    "huge factors": st.builds(lambda: spoilt_model(1e200)),
-    "rank above N and M": st.builds(lambda: MF(6, 5, 20, generator=seeded(0))),
-}
-CALLED = MODELS | {
-    "returns a column": st.just(lambda users, items: torch.zeros(len(users), 1)),
-    "returns a number": st.just(lambda users, items: 3.0),
-    "returns NaN": st.just(lambda users, items: torch.full((len(users),), NAN)),
-}
-
-
-def spoilt_model(value: float) -> MF:
-    model = good_model()
+def model(value: float = 1.0, n_users: int = 6, rank: int = 2) -> MF:
+    made = MF(n_users, 5, rank, generator=seeded(1))
     with torch.no_grad():
-        model.U.weight[0, 0] = value
-        model.V.weight[:, 0] = value
-    return model
+        made.U.weight[0, 0] = value
+    return made
 
 
-# -- the calls ------------------------------------------------------------------------
-
-
-@dataclass
-class Call:
-    """How to call a public name well, and what each argument may be instead."""
-
-    function: Callable[..., Any]
-    good: Callable[[], dict[str, Any]]
-    hostile: dict[str, Mapping[str, st.SearchStrategy]]
-    right: Callable[[Any, dict[str, Any]], bool]
-    also: dict[str, str] | None = None  # what messages may call an argument instead
-    changes: tuple[str, ...] = ()  # what the function is there to change
-
-
-def good_model(biases: bool = True) -> MF:
-    return MF(6, 5, 2, biases=biases, generator=seeded(1))
-
-
-def data_and_state() -> tuple[Data, State]:
-    data = Data(rated(), 2)
-    scale = prior_scale(Prior(1.0, 1.0, 1.0), data)
-    users, items = (torch.randn(n, 3, generator=seeded(n)) for n in (6, 5))
-    return data, State(
-        Rows(users, torch.zeros(3), scale),
-        Rows(items, torch.zeros(3), scale),
-        torch.tensor(1.0),
-    )
-
-
-def rows_call() -> dict[str, Any]:
-    data, state = data_and_state()
-    names = ("ratings", "targets", "features")
-    half = dict(zip(names, data.user_half(state.items.values), strict=True))
-    noise = state.alpha
-    return {
-        "rows": state.users,
-        **half,
-        "alpha": noise,
-        "generator": seeded(0),
-    }
-
-
-def fit_call() -> dict[str, Any]:
-    model = good_model()
-    adam = torch.optim.Adam(model.parameters(), lr=0.01)
-    return {
-        "model": model,
-        "train": rated(),
-        "optimizer": adam,
-        "epochs": 2,
-        "generator": seeded(0),
-    }
-
-
-def fit_any(lr=None, **arguments):
-    """Call fit; an optimizer is made for the model where there is none."""
-    if lr is not None:
-        arguments["optimizer"] = torch.optim.SGD(arguments["model"].parameters(), lr)
-    model = arguments["model"]
-    if isinstance(model, nn.Module) and "own" in arguments:
-        arguments["optimizer"] = torch.optim.SGD(model.parameters(), 0.01)
-    arguments.pop("own", None)
-    return mflib.fit(**arguments)
-
-
-def fitted_posterior() -> mflib.Posterior:
+def posterior() -> mflib.Posterior:
     generator = seeded(0)
     return mflib.gibbs(rated(), rank=2, samples=3, burn_in=1, generator=generator)[0]
 
 
-def csv_file() -> Path:
-    return CSV
+def truth() -> mflib.Truth:
+    return mflib.make_low_rank_ratings(6, 5, 1, density=1.0, generator=seeded(0))[1]
 
 
-CSV = Path()
+def fit(model, optimizer=None, **arguments):
+    """Call fit with an optimizer of the model's own."""
+    if optimizer is None and isinstance(model, nn.Module):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return mflib.fit(model, optimizer=optimizer, **arguments)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def csv(tmp_path_factory):
-    global CSV
-    CSV = tmp_path_factory.mktemp("hostile") / "own.csv"
-    CSV.write_text("userId,movieId,rating\n1,2,3\n1,3,4\n2,2,5\n", encoding="utf-8")
+def split(fraction, **arguments):
+    return rated().split(fraction, 0.5, **arguments)
 
 
-def two() -> dict[str, Tensor]:
+def pairs() -> dict[str, Any]:
     return {"users": torch.tensor([0, 3]), "items": torch.tensor([4, 2])}
 
 
-def frame() -> pd.DataFrame:
-    return pd.DataFrame({"user": ["a", "b"], "item": [1, 1], "rating": [3.0, 4.0]})
+def triples() -> dict[str, Any]:
+    values = {"users": [0, 1, 1], "items": [0, 0, 2], "values": [1.0, 2.0, 3.0]}
+    return values | {"n_users": 3, "n_items": 3}
 
 
-def of_pairs(result, arguments) -> bool:
-    results = result if isinstance(result, tuple) else (result,)
-    shape = torch.broadcast_shapes(*(arguments[n].shape for n in ("users", "items")))
-    return all(r.shape == shape for r in results)
+def measured() -> dict[str, Any]:
+    return {"model": model(), "ratings": rated()}
 
 
-def of_size(result, arguments) -> bool:
-    model, history = result
-    names = ["objective", "train", "validation", "test"]
-    given = [n for n in names if n in arguments or n in ("objective", "train")]
-    return (
-        model.U.weight.shape == (6, arguments["rank"])
-        and model.V.weight.shape == (5, arguments["rank"])
-        and model.U.weight.dtype in (torch.float32, torch.float64)
-        and list(history.columns) == given
-        and len(history) == arguments.get("sweeps", 20) + 1
-    )
+def labelled() -> MF:
+    made = model()
+    made.item_labels = TRAIN.item_labels
+    return made
 
 
-MF_ARGUMENTS = {
-    "rank": COUNTS | {"above N and M": st.integers(7, 40), "huge": st.just(2**31)},
-    "mean": NUMBERS,
-    "init_std": NUMBERS,
-    "generator": GENERATORS,
-}
-FITTED = {"train": RATINGS, "validation": PARTS, "test": PARTS, "progress": FLAGS}
-CALLS = {
-    "MF": Call(
-        MF,
-        lambda: {"n_users": 6, "n_items": 5, "rank": 2, "generator": seeded(0)},
-        {"n_users": COUNTS, "n_items": COUNTS, "biases": FLAGS, **MF_ARGUMENTS},
-        lambda model, a: (
-            model.U.weight.shape == (a["n_users"], a["rank"])
-            and model.V.weight.shape == (a["n_items"], a["rank"])
-        ),
+def drawn(**arguments) -> Callable[[], dict[str, Any]]:
+    return lambda: arguments | {"generator": seeded(0)}
+
+
+CALLS: dict[str, tuple[Callable[..., Any], Callable[[], dict[str, Any]]]] = {
+    "MF": (MF, drawn(n_users=6, n_items=5, rank=2)),
+    "MF()": (lambda **pair: model()(**pair), pairs),
+    "Posterior()": (lambda **pair: posterior()(**pair), pairs),
+    "Posterior.interval": (lambda **given: posterior().interval(**given), pairs),
+    "Prior": (Prior, lambda: {"noise": 1.0, "factors": 1.0, "biases": 1.0}),
+    "Ratings": (Ratings, triples),
+    "Ratings.encode": (
+        TRAIN.encode,
+        lambda: {"users": ["b", "a"], "items": ["x", "v"]},
     ),
-    "MF()": Call(
-        lambda **a: good_model()(**a), two, {"users": PAIRS, "items": PAIRS}, of_pairs
+    "Ratings.from_frame": (Ratings.from_frame, lambda: {"frame": frame()}),
+    "Ratings.split": (split, drawn(fraction=0.5)),
+    "Ratings.subset": (rated().subset, lambda: {"chosen": torch.tensor([0, 2])}),
+    "Truth()": (lambda **pair: truth()(**pair), pairs),
+    "als": (mflib.als, drawn(train=TRAIN, rank=2, lam=1.0, sweeps=2)),
+    "bias_baseline": (mflib.bias_baseline, lambda: {"train": rated()}),
+    "fetch_movielens": (mflib.fetch_movielens, lambda: {"name": "latest-small"}),
+    "fit": (fit, lambda: drawn(train=TRAIN, epochs=2)() | {"model": model()}),
+    "fold_in": (
+        mflib.fold_in,
+        lambda: {"model": model(), "items": [0, 3], "values": [1.0, 2.0], "lam": 1.0},
     ),
-    "Prior": Call(
-        Prior,
-        lambda: {"noise": 1.0, "factors": 1.0, "biases": 1.0},
-        {"noise": NUMBERS, "factors": NUMBERS, "biases": NUMBERS, "dof": COUNTS},
-        lambda prior, a: all(getattr(prior, name) == a[name] for name in a),
+    "gibbs": (mflib.gibbs, drawn(train=TRAIN, rank=2, samples=2, burn_in=1)),
+    "l1_penalty": (mflib.l1_penalty, lambda: {"parameters": [torch.ones(2)]}),
+    "l2_penalty": (mflib.l2_penalty, lambda: {"parameters": [torch.ones(2)]}),
+    "mae": (mflib.mae, measured),
+    "make_low_rank_ratings": (
+        mflib.make_low_rank_ratings,
+        drawn(n_users=6, n_items=5, rank=2, density=0.5),
     ),
-    "Posterior()": Call(
-        lambda **a: fitted_posterior()(**a),
-        two,
-        {"users": PAIRS, "items": PAIRS},
-        of_pairs,
+    "objective": (mflib.objective, measured),
+    "recommend": (
+        mflib.recommend,
+        lambda: {"model": model(), "train": TRAIN, "user": "a"},
     ),
-    "Posterior.moments": Call(
-        lambda **a: fitted_posterior().moments(**a),
-        two,
-        {"users": PAIRS, "items": PAIRS},
-        of_pairs,
-    ),
-    "Posterior.interval": Call(
-        lambda **a: fitted_posterior().interval(**a),
-        two,
-        {"users": PAIRS, "items": PAIRS, "level": NUMBERS | {"1": st.just(1.0)}},
-        of_pairs,
-    ),
-    "Truth()": Call(
-        lambda **a: mflib.make_low_rank_ratings(
-            6, 5, 1, density=1.0, generator=seeded(0)
-        )[1](**a),
-        two,
-        {"users": PAIRS, "items": PAIRS},
-        of_pairs,
-    ),
-    "Ratings": Call(
-        Ratings,
-        lambda: {
-            "users": [0, 1, 1],
-            "items": [0, 0, 2],
-            "values": [1.0, 2.0, 3.0],
-            "n_users": 3,
-            "n_items": 3,
-        },
-        {
-            "users": arrays(st.integers(0, 2), 3)
-            | {"a pair twice": st.just([1, 1, 1]), "above N": st.just([0, 3, 1])},
-            "items": arrays(st.integers(0, 2), 3),
-            "values": arrays(st.floats(-9, 9), 3),
-            "n_users": COUNTS,
-            "n_items": COUNTS,
-            "user_labels": OBJECTS | {"NaN twice": st.just([1.0, NAN, NAN])},
-            "item_labels": OBJECTS | {"lists": st.just([[1], [2], [3]])},
-            "times": arrays(st.integers(0, 9), 3),
-        },
-        lambda r, a: (
-            r.users.dtype == r.items.dtype == torch.int64
-            and r.users.shape == r.items.shape == r.values.shape == (3,)
-            and r.values.is_floating_point()
-            and not r.values.requires_grad
-        ),
-    ),
-    "Ratings.from_frame": Call(
-        Ratings.from_frame,
-        lambda: {"frame": frame()},
-        {
-            "frame": {
-                **OBJECTS,
-                "missing ids": st.builds(lambda: frame().assign(user=["a", None])),
-                "missing ratings": st.builds(lambda: frame().assign(rating=[NAN, 1])),
-                "infinite ratings": st.builds(lambda: frame().assign(rating=[INF, 1])),
-                "pandas' NA": st.builds(
-                    lambda: frame().assign(rating=pd.array([1, None], "Int64"))
-                ),
-                "text": st.builds(lambda: frame().assign(rating=["3", "4"])),
-                "a pair twice": st.builds(lambda: frame().assign(user=["a", "a"])),
-                "one row": st.builds(lambda: frame()[:1]),
-                "ids of two kinds": st.builds(lambda: frame().assign(user=[1, "a"])),
-            },
-            "user": OBJECTS | {"another's": st.just("item")},
-            "item": OBJECTS,
-            "rating": OBJECTS,
-            "time": OBJECTS | {"another's": st.just("item")},
-            "like": without("None", RATINGS),
-        },
-        lambda r, a: len(r) == len(a["frame"]),
-        also={"frame": r"frame|values", "user": "user|frame"},
-    ),
-    "Ratings.subset": Call(
-        lambda **a: rated().subset(**a),
-        lambda: {"chosen": torch.tensor([0, 2])},
-        {
-            "chosen": OBJECTS
-            | arrays(st.sampled_from([0, 1]), 2)
-            | {
-                "a mask that is too short": st.just(torch.tensor([True])),
-                "a mask of none": st.builds(lambda: torch.zeros(10, dtype=bool)),
-                "one twice": st.just(torch.tensor([1, 1])),
-            }
-        },
-        lambda r, a: len(r) == len(a["chosen"]),
-        also={"chosen": "chosen|twice"},
-    ),
-    "Ratings.dense": Call(
-        lambda n: Ratings([0], [0], [1.0], n_users=n, n_items=n).dense(),
-        lambda: {"n": 5},
-        {"n": {"too large for memory": st.just(2**31 - 1)}},
-        lambda result, a: all(r.shape == (a["n"], a["n"]) for r in result),
-        also={"n": "n_users"},
-    ),
-    "Ratings.split": Call(
-        lambda share, **a: rated().split(share, 0.5, **a),
-        lambda: {"share": 0.5, "generator": seeded(0)},
-        {
-            "share": NUMBERS | {"a part stays empty": st.just(1e-9)},
-            "generator": GENERATORS | {"None": st.none()},
-            "stratify": {"text": st.text(), "True": st.just(True), "0": st.just(0)},
-        },
-        lambda parts, a: sum(map(len, parts)) == len(rated()),
-        also={"share": "fractions"},
-    ),
-    "als": Call(
-        mflib.als,
-        lambda: {
-            "train": rated(),
-            "rank": 2,
-            "lam": 1.0,
-            "sweeps": 2,
-            "generator": seeded(0),
-        },
-        {
-            **FITTED,
-            **MF_ARGUMENTS,
-            "lam": NUMBERS,
-            "sweeps": COUNTS,
-            "biases": FLAGS,
-            "count_weighted": FLAGS,
-            "dtype": DTYPES,
-        },
-        of_size,
-        also={"train": "train|ratings", "test": "test|ratings"},
-    ),
-    "bias_baseline": Call(
-        mflib.bias_baseline,
-        lambda: {"train": rated()},
-        {"train": RATINGS, "lam": NUMBERS, "sweeps": COUNTS},
-        lambda model, a: model.user_bias.weight.shape == (6, 1),
-    ),
-    "draw_factors": Call(
-        mflib.draw_factors,
-        rows_call,
-        {
-            "rows": OBJECTS
-            | {
-                "with NaN": st.builds(
-                    lambda: Rows(
-                        torch.zeros(6, 3), torch.full((3,), NAN), torch.ones(3)
-                    )
-                ),
-                "no precision": st.builds(
-                    lambda: Rows(torch.zeros(6, 3), torch.zeros(3), torch.zeros(3))
-                ),
-                "another size": st.builds(
-                    lambda: Rows(torch.zeros(7, 3), torch.zeros(3), torch.ones(3))
-                ),
-            },
-            "ratings": OBJECTS,
-            "targets": TENSORS,
-            "features": TENSORS,
-            "alpha": NUMBERS
-            | {
-                f"a tensor with {value}": st.just(torch.tensor(value))
-                for value in (NAN, INF, 0.0, -1.0, 1e300)
-            },
-            "generator": GENERATORS,
-        },
-        lambda drawn, a: drawn.shape == (6, 3),
-    ),
-    "fetch_movielens": Call(
-        mflib.fetch_movielens,
-        lambda: {"name": csv_file()},
-        {
-            "name": OBJECTS | {"no file": st.just("none.csv"), "NUL": st.just("\0")},
-            "columns": OBJECTS
-            | {"of numbers": st.just((1, 2, 3)), "one twice": st.just(("rating",) * 3)},
-        },
-        lambda result, a: len(result[0]) == 3,
-    ),
-    "fit": Call(
-        fit_any,
-        fit_call,
-        {
-            "model": MODELS,
-            **FITTED,
-            "optimizer": OBJECTS
-            | {"of another model": st.builds(lambda: fit_call()["optimizer"])},
-            "lr": {"diverges": st.sampled_from([1e3, 1e9, 1e200])},
-            "epochs": COUNTS,
-            "criterion": without("None", OBJECTS)
-            | {
-                "returns no scalar": st.just(nn.MSELoss(reduction="none")),
-                "returns a number": st.just(lambda p, r: 1.0),
-                "returns NaN": st.just(lambda p, r: p.sum() * NAN),
-                "is constant": st.just(lambda p, r: torch.tensor(1.0)),
-            },
-            "batch_size": without("None", COUNTS),
-            "generator": GENERATORS,
-        },
-        lambda history, a: history.shape[0] == a["epochs"] + 1,
-        also={"lr": "learning rate", "model": "model|optimizer"},
-        changes=("model", "optimizer"),
-    ),
-    "gibbs": Call(
-        mflib.gibbs,
-        lambda: {
-            "train": rated(),
-            "rank": 2,
-            "samples": 2,
-            "burn_in": 1,
-            "generator": seeded(0),
-        },
-        {
-            **FITTED,
-            "rank": MF_ARGUMENTS["rank"],
-            "samples": COUNTS,
-            "burn_in": COUNTS,
-            "thin": COUNTS,
-            "biases": FLAGS,
-            "mean": NUMBERS,
-            "prior": without("None", OBJECTS)
-            | {
-                "tiny scales": st.builds(Prior, *[st.just(1e-90)] * 3),
-                "huge scales": st.builds(Prior, *[st.just(1e90)] * 3),
-            },
-            "generator": GENERATORS | {"None": st.none()},
-            "dtype": DTYPES,
-        },
-        lambda result, a: (
-            result[0].U.shape == (a["samples"], 6, a["rank"])
-            and len(result[1]) == a["samples"]
-        ),
-        also={"train": "train|ratings", "test": "test|ratings"},
-    ),
-    "gibbs_step": Call(
-        mflib.gibbs_step,
-        lambda: {
-            "state": data_and_state()[1],
-            "data": data_and_state()[0],
-            "prior": Prior(1.0, 1.0, 1.0),
-            "generator": seeded(0),
-        },
-        {
-            "state": OBJECTS
-            | {
-                "with NaN": st.builds(
-                    lambda: State(
-                        data_and_state()[1].users,
-                        data_and_state()[1].items,
-                        torch.tensor(NAN),
-                    )
-                )
-            },
-            "data": OBJECTS,
-            "prior": OBJECTS,
-            "generator": GENERATORS,
-        },
-        lambda state, a: state.users.values.shape == (6, 3),
-        also={"state": "state|alpha"},
-    ),
-    "l1_penalty": Call(
-        mflib.l1_penalty,
-        lambda: {"parameters": torch.ones(2)},
-        {"parameters": TENSORS | {"an empty list": st.just([])}},
-        lambda total, a: total.shape == (),
-    ),
-    "l2_penalty": Call(
-        mflib.l2_penalty,
-        lambda: {"parameters": torch.ones(2)},
-        {"parameters": TENSORS | {"an empty list": st.just([])}},
-        lambda total, a: total.shape == (),
-    ),
-    "soft_threshold": Call(
+    "rmse": (mflib.rmse, measured),
+    "seeded": (seeded, lambda: {"seed": 0}),
+    "similar": (mflib.similar, lambda: {"model": labelled(), "item": "v"}),
+    "soft_threshold": (
         mflib.soft_threshold,
         lambda: {"values": torch.ones(2), "threshold": 0.5},
-        {"values": TENSORS, "threshold": NUMBERS},
-        lambda result, a: result.shape == a["values"].shape,
-    ),
-    "make_low_rank_ratings": Call(
-        mflib.make_low_rank_ratings,
-        lambda: {
-            "n_users": 6,
-            "n_items": 5,
-            "rank": 2,
-            "density": 0.5,
-            "generator": seeded(0),
-        },
-        {
-            "n_users": COUNTS | {"too many cells": st.just(2**31 - 1)},
-            "n_items": COUNTS,
-            "rank": MF_ARGUMENTS["rank"],
-            "density": NUMBERS | {"above 1": st.floats(1.001, 99)},
-            "tau": NUMBERS,
-            "sigma": NUMBERS,
-            "mean": NUMBERS,
-            "bias_tau": NUMBERS,
-            "popularity": {"text": st.text(), "None": st.none()},
-            "generator": GENERATORS | {"None": st.none()},
-        },
-        lambda result, a: (
-            len(result[0]) == round(a["density"] * a["n_users"] * a["n_items"])
-        ),
-    ),
-    "objective": Call(
-        mflib.objective,
-        lambda: {"model": good_model(), "ratings": rated()},
-        {"model": CALLED, "ratings": RATINGS, "lam": NUMBERS, "count_weighted": FLAGS},
-        lambda J, a: J.shape == (),
-    ),
-    "seeded": Call(
-        mflib.seeded,
-        lambda: {"seed": 0},
-        {"seed": COUNTS | {"huge": st.integers(min_value=2**40)}},
-        lambda generator, a: generator.initial_seed() == a["seed"],
     ),
 }
-for measure in ("rmse", "mae"):
-    CALLS[measure] = Call(
-        getattr(mflib, measure),
-        lambda: {"model": good_model(), "ratings": rated()},
+
+
+# -- what is refused, by kind of argument ---------------------------------------------
+
+
+class Kind(NamedTuple):
+    """What is refused of a kind of argument, and the arguments that are of it."""
+
+    refused: dict[str, Any]
+    taken: str  # call(argument, …), …
+
+    def arguments(self) -> list[tuple[str, str]]:
+        """Return the pairs of a call and an argument."""
+        calls = re.findall(r"([\w.]+(?:\(\))?)\(([\w, ]+)\)", self.taken)
+        return [(name, argument) for name, row in calls for argument in row.split(", ")]
+
+
+NO_NUMBER = {"text": "3", "a list": [1], "NaN": NAN, "inf": INF}
+NEGATIVE = {"negative": -0.5}
+NO_IDS = {
+    "text": ["a", "b", "c"],
+    "a missing value": [0, 1, None],
+    "NaN": [0, 1, NAN],
+    "inf": [0, 1, INF],
+    "a table": [[0], [1], [2]],
+}
+KINDS = {
+    "count": Kind(
+        {"negative": -1, "a fraction": 2.5, "text": "2", "beyond 64 bits": 2**70},
+        "MF(n_users, n_items, rank), Prior(dof), Ratings(n_users, n_items), "
+        "als(rank, sweeps), bias_baseline(sweeps), fit(epochs, batch_size), "
+        "gibbs(rank, samples, burn_in, thin), make_low_rank_ratings(n_users, "
+        "n_items, rank), recommend(n), seeded(seed), similar(n)",
+    ),
+    "number": Kind(
+        NO_NUMBER, "MF(mean), als(mean), gibbs(mean), make_low_rank_ratings(mean)"
+    ),
+    "number, at least 0": Kind(
+        NO_NUMBER | NEGATIVE,
+        "MF(init_std), als(lam, init_std), bias_baseline(lam), "
+        "make_low_rank_ratings(tau, sigma, bias_tau), objective(lam), "
+        "soft_threshold(threshold)",
+    ),
+    "number above 0": Kind(
+        NO_NUMBER | NEGATIVE | {"zero": 0.0},
+        "Posterior.interval(level), Prior(noise, factors, biases), "
+        "Ratings.split(fraction), fold_in(lam), make_low_rank_ratings(density)",
+    ),
+    "ids, counted from 0": Kind(
+        NO_IDS | {"negative": [0, 1, -1], "too large": [0, 1, 99], "half": [0, 1, 0.5]},
+        "Ratings(users, items), Ratings.subset(chosen), fold_in(items)",
+    ),
+    "values of ratings": Kind(
+        NO_IDS | {"too few": [1.0], "masked": np.ma.masked_array([1.0, 2.0, 3.0])},
+        "Ratings(values), fold_in(values)",
+    ),
+    "ids to predict for": Kind(
         {
-            "model": CALLED,
-            "ratings": RATINGS,
-            "clip": without("None", OBJECTS)
-            | {
-                "NaN": st.just((NAN, 5.0)),
-                "falling": st.just((5.0, 1.0)),
-                "three": st.just((1.0, 2.0, 3.0)),
-            },
+            "a list": [0, 1],
+            "negative": torch.tensor([0, -1]),
+            "too large": torch.tensor([0, 6]),
+            "fractions": torch.tensor([0.0, 0.5]),
         },
-        lambda error, a: error >= 0,
-    )
+        "MF()(users, items), Posterior()(users, items), Posterior.interval(users, "
+        "items), Truth()(users, items)",
+    ),
+    "ratings": Kind(
+        {"None": None, "a table": frame(), "a number": 3},
+        "als(train), bias_baseline(train), fit(train), gibbs(train), mae(ratings), "
+        "objective(ratings), recommend(train), rmse(ratings)",
+    ),
+    "held-out part": Kind(
+        {
+            "a table": frame(),
+            "another size": rated(7),
+            "other users": rated(user_labels=list("abcdeg")),
+            "other items": rated(item_labels=list("vwxy!")),
+        },
+        "als(validation, test), fit(validation, test), gibbs(validation, test)",
+    ),
+    "labels of ids": Kind(
+        {"too few": ["a", "b"], "one twice": ["a", "a", "b"]},
+        "Ratings(user_labels, item_labels)",
+    ),
+    "labels to look up": Kind(
+        {"unknown": ["a", "?"], "missing": ["a", None], "lists": [["a"], ["b"]]},
+        "Ratings.encode(users, items)",
+    ),
+    "one label": Kind({"unknown": "?"}, "recommend(user), similar(item)"),
+    "ratings with labels": Kind(
+        {"without": rated(), "others": TRAIN, "a table": frame()},
+        "Ratings.from_frame(like)",
+    ),
+    "generator": Kind(
+        {"a seed": 0, "NumPy's": np.random.default_rng(0)},
+        "MF(generator), Ratings.split(generator), als(generator), fit(generator), "
+        "gibbs(generator), make_low_rank_ratings(generator)",
+    ),
+    "table of ratings": Kind(
+        {
+            "no table": [[1, 2, 3]],
+            "no row": frame()[:0],
+            "a column lacks": frame().drop(columns="item"),
+            "a column twice": pd.concat([frame(), frame()], axis=1),
+            "an id lacks": frame(user=["a", None]),
+            "a rating lacks": frame(rating=[NAN, 1.0]),
+            "an infinite rating": frame(rating=[INF, 1.0]),
+            "a rating in text": frame(rating=["3", "4"]),
+            "a pair twice": frame(user=["a", "a"], item=[1, 1]),
+            "an id as number and text": frame(user=[1, "1"]),
+            "ids that do not sort": frame(user=[["a"], ["b"]]),
+        },
+        "Ratings.from_frame(frame)",
+    ),
+    "name of a column": Kind(
+        {"of none": "no such", "of another's": "rating"},
+        "Ratings.from_frame(user, item, time)",
+    ),
+    "model": Kind(
+        {
+            "a number": 3,
+            "another size": model(n_users=7),
+            "NaN in it": model(NAN),
+            "inf in it": model(INF),
+        },
+        "als(init), fit(model), objective(model)",
+    ),
+    "one of some words": Kind(
+        {"another": "no such", "a number": 3},
+        "Ratings.split(stratify), als(dtype), fetch_movielens(name), gibbs(dtype), "
+        "make_low_rank_ratings(popularity)",
+    ),
+    "object of a class": Kind(
+        {"a number": 3, "text": "one"},
+        "fit(optimizer), fold_in(model), gibbs(prior), similar(model)",
+    ),
+    "tensors": Kind(
+        {"none of them": []}, "l1_penalty(parameters), l2_penalty(parameters)"
+    ),
+}
+# Of these, a bad one meets Python's or torch's own error, or its function's own tests.
+FREE = "biases clip columns count_weighted criterion progress rating times"
+FREE_OF = {(name, "model") for name in ("rmse", "mae", "recommend")}
+FREE_OF |= {("soft_threshold", "values")}
+# What a message may call an argument instead.
+ALSO = {
+    "fraction": "fractions",
+    "frame": "user|item|users",
+    "init": "model",
+    "like": "labels",
+    "model": "optimizer",
+    "time": "frame",
+    "user": "users",
+    "users": "labels",
+    "item": "items|item",
+}
 
-# Nothing to call: errors, which mflib itself makes.
-NO_CALL = {"DataUnavailableError", "DivergenceError"}
-# gibbs makes a Posterior, make_low_rank_ratings a Truth; their methods are in CALLS.
 
-
-def test_no_public_name_and_no_argument_is_forgotten():
-    tried = {name.split("(")[0].split(".")[0] for name in CALLS}
-    assert tried | NO_CALL == set(mflib.__all__)
-    for name, call in CALLS.items():
-        if name in mflib.__all__ and name != "fit":
-            assert set(inspect.signature(call.function).parameters) == set(
-                call.hostile
-            ), name
-        for argument in call.good():
-            assert name == "fit" or argument in call.hostile
-
-
-# -- what must hold -------------------------------------------------------------------
+CASES = [
+    pytest.param(name, argument, value, id=f"{kind}: {name}({argument}={label})")
+    for kind, table in KINDS.items()
+    for name, argument in table.arguments()
+    for label, value in table.refused.items()
+]
 
 
 def frozen(value: Any) -> Any:
     """Return what can be compared with the same after a call."""
-    if isinstance(value, torch.Generator):
+    if isinstance(value, torch.Generator | np.random.Generator):
         return None  # it is there to be used
     if isinstance(value, nn.Module):
         return frozen(value.state_dict())
-    if isinstance(value, Tensor):
-        dense = value.detach().to_dense()
-        return (
-            str(value.dtype),
-            tuple(value.shape),
-            dense.resolve_conj().tolist().__repr__(),
-        )
-    if isinstance(value, np.ndarray):
-        return (
-            str(value.dtype),
-            value.shape,
-            value.flags.writeable,
-            repr(value.tolist()),
-        )
-    if isinstance(value, pd.DataFrame | pd.Series):
-        types = value.dtypes if isinstance(value, pd.DataFrame) else value.dtype
-        return str(types), repr(value.index.tolist()), repr(value.to_numpy().tolist())
+    if isinstance(value, Tensor | np.ndarray):
+        return str(value.dtype), tuple(value.shape), repr(value.tolist())
+    if isinstance(value, pd.DataFrame):
+        return str(value.dtypes), repr(value.index), repr(value.to_numpy().tolist())
     if is_dataclass(value):
         return [frozen(getattr(value, field.name)) for field in fields(value)]
     if isinstance(value, dict):
         return {key: frozen(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [frozen(entry) for entry in value]
     return repr(value)
 
 
-def all_finite(value: Any) -> bool:
-    if isinstance(value, nn.Module):
-        return all(torch.isfinite(entry).all() for entry in value.state_dict().values())
-    if isinstance(value, Tensor):
-        return bool(torch.isfinite(value).all())
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, pd.DataFrame):
-        return bool(np.isfinite(value.select_dtypes("number")).all(axis=None))
-    if is_dataclass(value):
-        return all(all_finite(getattr(value, f.name)) for f in fields(value))
-    if isinstance(value, tuple):
-        return all(map(all_finite, value))
-    known = (
-        torch.Generator,
-        pd.Index,
-        int,
-        np.integer,
-        type(None),
-    )
-    assert value is None or isinstance(value, known), f"what is a {type(value)}?"
-    return True
-
-
-def faults(error: Exception, argument: str, value: Any, also: str = "") -> list[str]:
+def faults(error: Exception, argument: str, value: Any) -> list[str]:
     """Return what is wrong with an error."""
     found, message = [], str(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
-    if not isinstance(error, ValueError | TypeError | mflib.DataUnavailableError):
-        found.append(f"{type(error).__name__} is no error of ours")
+    if not isinstance(error, ValueError | TypeError):
+        found.append(f"{type(error).__name__} is no ValueError or TypeError")
     if not last.filename.startswith(PACKAGE):
         found.append(f"raised in {last.filename}")
-    if not re.search(rf"\b({also or argument})\b", message):
+    if not re.search(rf"\b({argument}|{ALSO.get(argument, argument)})\b", message):
         found.append(f"does not name {argument}")
-    if not re.search(r"\bgot\b|\bholds?\b|\bhas\b|=|is empty|error of", message):
+    if not re.search(r"\bgot\b|\bholds?\b|\bhas\b|=|is empty", message):
         found.append("does not show the value")
-    if type(value) in (int, float) and abs(value) < 2**60 and argument != "lr":
-        shown = message.replace(",", "")
-        if str(value) not in shown and f"{value:g}" not in shown:
-            found.append(f"does not show {value}")
+    if type(value) in (int, float, str) and f"{value}"[:20] not in message:
+        found.append(f"does not show {value}")
     if not re.search(
-        r"must|give|pass |take |use |leave|drop|choose|make|keep|lower|name ", message
+        r"must|give|pass |take |use |leave|drop|choose|[mM]ake|keep|lower", message
     ):
         found.append("does not say what to do")
     return found
 
 
-def outcome(call: Call, argument: str, value: Any) -> str:
-    """Make the call and return what happened, or fail."""
-    arguments = call.good() | {argument: value}
-    if call.function is fit_any and argument == "model":
-        arguments["own"] = True
-    before, source = frozen(arguments), torch.get_rng_state()
-    also = (call.also or {}).get(argument, "")
-    diverged = False
-    try:
-        result = call.function(**arguments)
-    except Exception as error:
-        diverged = isinstance(error, DivergenceError)
-        wrong = faults(error, argument, value, also)
-        if wrong:
-            raise AssertionError(f"{type(error).__name__}: {error}\n{wrong}") from None
-        happened = f"`{type(error).__name__}`"
-        changed = call.changes if diverged or "criterion" in arguments else ()
-    else:
-        assert all_finite(result), result
-        assert call.right(result, arguments), result
-        happened, changed = "a finite result", call.changes
-    after = frozen(arguments)
-    for name in before:
-        assert name in changed or after[name] == before[name], f"{name} was changed"
-    assert torch.equal(torch.get_rng_state(), source), "drew from the global source"
-    return happened
+def hold(arguments: dict[str, Any]) -> tuple[Any, ...]:
+    return frozen(arguments), torch.get_rng_state().tolist()
 
 
-CASES = [(name, argument) for name, call in CALLS.items() for argument in call.hostile]
+@pytest.mark.parametrize(("name", "argument", "value"), CASES)
+def test_what_is_refused(name, argument, value):
+    function, good = CALLS[name]
+    arguments = good() | {argument: value}
+    before = hold(arguments)
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        function(**arguments)
+    assert faults(caught.value, argument, value) == [], caught.value
+    assert hold(arguments) == before
 
 
-@pytest.mark.parametrize(("name", "argument"), CASES)
-@settings(
-    max_examples=4,
-    phases=[Phase.generate],  # the values are small already
-    suppress_health_check=list(HealthCheck),
-)
-@given(data=st.data())
-def test_hostile_arguments(name, argument, data):
-    call = CALLS[name]
-    for label, strategy in call.hostile[argument].items():
-        value = data.draw(strategy, label)
-        try:
-            happened = outcome(call, argument, value)
-        except AssertionError as error:
-            raise AssertionError(
-                f"{name}({argument}={value!r:.200}), {label}: {error}"
-            ) from error
-        TRIED.setdefault((name, argument, label), {})[happened] = None
+SAME_NUMBERS = [np.float32(0.5), np.float64(0.5), torch.tensor(0.5)]
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "fetch_movielens"])
+def test_good_arguments_are_left_as_they_were(name):
+    function, good = CALLS[name]
+    arguments = good()
+    before = hold({key: value for key, value in arguments.items() if key != "model"})
+    function(**arguments)
+    after = {key: value for key, value in arguments.items() if key != "model"}
+    assert hold(after) == before
+    if name != "fit":  # which is there to change its model
+        assert frozen(arguments) == frozen(good())
+    for kind, table in KINDS.items():
+        for argument in (
+            argument for call, argument in table.arguments() if call == name
+        ):
+            if kind == "count":
+                function(**good() | {argument: np.int64(3)})
+            elif kind.startswith("number"):
+                for number in SAME_NUMBERS:
+                    function(**good() | {argument: number})
+
+
+def test_no_function_and_no_argument_is_forgotten():
+    called = {name.split("(")[0].split(".")[0] for name in CALLS}
+    # Errors, and a step that gibbs checks for.
+    others = {"DataUnavailableError", "DivergenceError", "gibbs_step"}
+    assert called | others == set(mflib.__all__)
+    listed = {pair for kind in KINDS.values() for pair in kind.arguments()}
+    for name in set(mflib.__all__) & set(CALLS):
+        for argument in inspect.signature(getattr(mflib, name)).parameters:
+            known = {(name, argument)} & (listed | FREE_OF) or argument in FREE.split()
+            assert known, (name, argument)

@@ -1,5 +1,6 @@
 """MF and the measures: against formulas written out by hand."""
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -7,6 +8,7 @@ from torch import nn
 from mflib import (
     MF,
     Ratings,
+    als,
     bias_baseline,
     gibbs,
     mae,
@@ -16,6 +18,8 @@ from mflib import (
     seeded,
 )
 from mflib.model import predict
+
+SIDES = ("user_labels", "item_labels")
 
 
 @pytest.fixture
@@ -68,22 +72,6 @@ def test_starts_at_the_stated_scale_from_the_generator():
     )
 
 
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"rank": 0}, ValueError),
-        ({"rank": 2.0}, TypeError),
-        ({"n_users": -1}, ValueError),
-        ({"mean": float("nan")}, ValueError),
-        ({"mean": "3"}, TypeError),
-        ({"init_std": -0.1}, ValueError),
-    ],
-)
-def test_refuses_bad_arguments(change, error):
-    with pytest.raises(error, match=next(iter(change))):
-        MF(**{"n_users": 4, "n_items": 3, "rank": 2, **change})
-
-
 @pytest.mark.parametrize("biases", [False, True])
 @pytest.mark.parametrize("count_weighted", [False, True])
 def test_objective_is_the_formula(ratings, biases, count_weighted):
@@ -103,13 +91,9 @@ def test_objective_is_the_formula(ratings, biases, count_weighted):
         row = model.V.weight[j] @ model.V.weight[j]
         row += model.item_bias.weight[j, 0] ** 2 if biases else 0.0
         total += lam / 2 * row * (count if count_weighted else 1)
+    assert objective(model, ratings) == objective(model, ratings, 0.0) < total
     J = objective(model, ratings, lam, count_weighted=count_weighted)
     torch.testing.assert_close(J, total)
-
-
-def test_objective_has_no_penalty_unless_asked(ratings):
-    model = MF(4, 3, rank=2, generator=seeded(0))
-    torch.testing.assert_close(objective(model, ratings), objective(model, ratings, 0))
 
 
 def test_some_people_and_all_items_broadcast():
@@ -126,16 +110,6 @@ def test_some_people_and_all_items_broadcast():
         torch.testing.assert_close(table.flatten(), predictor(*pairs))
     low, high = posterior.interval(users[:, None], items)
     assert low.shape == high.shape == (2, 3)
-
-
-def test_users_and_items_come_in_pairs():
-    model = MF(4, 3, rank=2)
-    with pytest.raises(ValueError, match=r"users and items .* \(3,\) and \(2,\)"):
-        model(torch.tensor([0, 1, 2]), torch.tensor([2, 1]))
-    with pytest.raises(ValueError, match=r"items must lie"):
-        model(torch.tensor([0, 1]), torch.tensor([0, 3]))
-    table = torch.tensor([[0, 3], [1, 2]])
-    assert model(table, table % 3).shape == (2, 2)
 
 
 def test_objective_lets_gradients_through(ratings):
@@ -180,7 +154,7 @@ def test_a_model_of_another_size_is_refused(ratings):
 
 
 def test_predictions_that_would_broadcast_are_refused(ratings):
-    with pytest.raises(ValueError, match=r"shape \(4,\), got Tensor of shape.*4, 1"):
+    with pytest.raises(ValueError, match=r"shape \(4,\).*got Tensor of.*4, 1"):
         rmse(lambda users, items: torch.zeros(len(users), 1), ratings)
     with pytest.raises(ValueError, match="got float of shape None"):
         rmse(lambda users, items: 3.5, ratings)
@@ -190,21 +164,6 @@ def test_predictions_that_would_broadcast_are_refused(ratings):
 def test_clip_must_be_a_range(ratings, clip):
     with pytest.raises(ValueError, match=r"^clip"):
         rmse(MF(4, 3, rank=1), ratings, clip=clip)
-
-
-def test_mean_may_be_a_tensor_and_generator_must_be_one(ratings):
-    mean = ratings.values.mean()
-    assert MF(4, 3, rank=1, mean=mean).mean == mean
-    with pytest.raises(TypeError, match="generator"):
-        MF(4, 3, rank=1, generator=0)
-    for seed, error in (("a", TypeError), (1.5, TypeError), (-1, ValueError)):
-        with pytest.raises(error, match="seed"):
-            seeded(seed)
-
-
-def test_a_negative_penalty_is_refused(ratings):
-    with pytest.raises(ValueError, match="lam must be at least 0, got -1"):
-        objective(MF(4, 3, rank=2), ratings, -1.0)
 
 
 @pytest.mark.parametrize("lam", [0.0, 3.0])
@@ -232,7 +191,23 @@ def test_bias_baseline_leaves_users_and_items_without_ratings_at_the_mean(rating
     assert model.U.embedding_dim == 1  # the factors are zeros: one is enough
     assert model.user_bias.weight[1] == 0
     assert torch.isfinite(model.item_bias.weight).all()
-    with pytest.raises(ValueError, match="lam"):
-        bias_baseline(ratings, lam=-1.0)
-    with pytest.raises(ValueError, match="sweeps"):
-        bias_baseline(ratings, sweeps=0)
+
+
+def test_a_fitted_model_is_saved_and_loaded_with_its_labels(tmp_path):
+    frame = pd.DataFrame({"user": ["bob", "ann"], "item": [7, 9], "rating": [3.0, 4.5]})
+    train = Ratings.from_frame(frame)
+    model, _ = als(train, rank=2, lam=0.1, biases=True, mean=3.5, generator=seeded(0))
+    path = tmp_path / "model.pt"
+    labels = {side: getattr(model, side).tolist() for side in SIDES}
+    torch.save({"rank": 2, "state": model.state_dict(), **labels}, path)
+
+    saved = torch.load(path, weights_only=True)
+    sizes = [len(saved[side]) for side in SIDES]
+    again = MF(*sizes, saved["rank"], biases="user_bias.weight" in saved["state"])
+    again.load_state_dict(saved["state"])
+    for side in SIDES:
+        setattr(again, side, pd.Index(saved[side]))
+
+    assert rmse(again, train) == pytest.approx(rmse(model, train), rel=1e-12)
+    assert again.user_labels.equals(train.user_labels)
+    assert again.item_labels.equals(train.item_labels)

@@ -7,7 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mflib import Ratings, make_low_rank_ratings, seeded
+from mflib import MF, Ratings, make_low_rank_ratings, seeded
+
+STARS = [1.0, 2.0, 3.0]
 
 
 def three():
@@ -33,9 +35,10 @@ def test_later_changes_to_the_arguments_do_not_reach_it():
         users[0], items[0] = 0, 0
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.uint32, ">i8"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32, ">i8"])
 def test_takes_ids_of_any_whole_dtype(dtype):
-    ids = np.array([0, 100], dtype=dtype)
+    ids = np.array([0, 7, 100], dtype=dtype)[::2]  # and not contiguous
+    ids.setflags(write=False)
     ratings = Ratings(ids, ids, [1.0, 2.0], n_users=np.int16(300), n_items=256)
     assert ratings.users.tolist() == [0, 100]
     assert ratings.density == 2 / (300 * 256)
@@ -56,87 +59,40 @@ def test_all_else_gets_the_default_dtype(values):
     assert type(ratings.n_users) is type(ratings.n_items) is int
 
 
-def test_takes_read_only_and_strided_arrays():
-    values = np.arange(6.0)[::2]
-    values.setflags(write=False)
-    ratings = Ratings([0, 1, 2], [0, 0, 0], values, n_users=3, n_items=1)
-    assert ratings.values.tolist() == [0.0, 2.0, 4.0]
+GOOD = {"users": [0, 1, 1], "items": [0, 0, 1], "values": [1.0, 2.0, 3.0]}
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "words"),
+    ("change", "words"),
     [
-        ({"users": [0, 2]}, ValueError, ["users", "n_users - 1 = 1", "got 2"]),
-        ({"items": [0, -1]}, ValueError, ["items", "got -1", "position 1"]),
-        ({"users": [0, 0.5]}, ValueError, ["users", "0.5", "whole"]),
-        ({"users": [0, float("nan")]}, ValueError, ["users", "nan"]),
-        ({"users": ["a", "b"]}, TypeError, ["users", "numbers"]),
-        ({"values": [1.0, None]}, TypeError, ["values", "missing"]),
-        ({"values": [1.0, float("nan")]}, ValueError, ["values", "nan", "position 1"]),
-        ({"values": [float("inf"), 1.0]}, ValueError, ["values", "inf", "position 0"]),
-        ({"values": [1.0]}, ValueError, ["same length", "2, 2 and 1"]),
-        ({"values": [[1.0], [2.0]]}, ValueError, ["values", "1-D", "(2, 1)"]),
-        ({"values": [True, False]}, TypeError, ["values", "bool"]),
+        ({"users": [0, 2, 1]}, ["users", "0 to 1", "got 2 at position 1", "n_users"]),
+        ({"items": [0, 0, -1]}, ["items", "got -1", "position 2", "n_items"]),
+        ({"users": [0, 0.5, 1]}, ["users", "0.5", "whole"]),
+        ({"values": [1.0, 2.0, float("inf")]}, ["values", "inf at position 2"]),
+        ({"values": [1.0]}, ["same length", "{'users': 3, 'items': 3, 'values': 1}"]),
+        ({"times": [1.0]}, ["same length", "'times': 1"]),
+        ({"users": [], "items": [], "values": []}, ["at least 1", "'users': 0"]),
+        # a pair twice: side by side, apart, and not the first one
+        ({"users": [1, 1, 0]}, ["pair [1, 0] twice", "positions 0 and 1"]),
         (
-            {"values": torch.tensor([1j, 2j], dtype=torch.complex128)},
-            TypeError,
-            ["values", "complex"],
-        ),
-        ({"users": [], "items": [], "values": []}, ValueError, ["empty"]),
-        ({"users": [1, 1], "items": [0, 0]}, ValueError, ["pair (1, 0)", "twice"]),
-        (  # the pair is not the first one, in order and out of it
-            {"users": [0, 1, 1], "items": [0, 0, 0], "values": [1.0, 2.0, 3.0]},
-            ValueError,
-            ["pair (1, 0)", "positions 1 and 2"],
+            {"users": [1, 0, 1], "items": [1, 0, 1]},
+            ["pair [1, 1]", "positions 0 and 2", "drop_duplicates"],
         ),
         (
-            {"users": [1, 0, 1], "items": [1, 0, 1], "values": [1.0, 2.0, 3.0]},
-            ValueError,
-            ["pair (1, 1)", "positions 0 and 2"],
+            {"users": [0, 1, 1], "items": [0, 0, 0], "user_labels": ["ann", "bob"]},
+            ["pair ['bob', 0] twice", "positions 1 and 2"],
         ),
-        ({"values": [1.0, 1e120]}, ValueError, ["values", "at most 1e+100", "1e+120"]),
-        ({"n_users": 0}, ValueError, ["n_users", "at least 1"]),
-        ({"n_items": 2.0}, TypeError, ["n_items", "whole number"]),
-        ({"n_items": True}, TypeError, ["n_items", "whole number"]),
-        ({"user_labels": pd.Index(["a"])}, ValueError, ["user_labels", "2", "got 1"]),
-        ({"item_labels": ["a", "a"]}, ValueError, ["item_labels", "1 of them differ"]),
-        (
-            {"n_users": 2**40, "n_items": 2**40},
-            ValueError,
-            ["n_users", "at most 2147483647"],
-        ),
-        (
-            {"values": np.ma.masked_array([1.0, 2.0], mask=[0, 1])},
-            TypeError,
-            ["values", "missing"],
-        ),
+        ({"user_labels": pd.Index(["a"])}, ["user_labels", "2", "got 1"]),
+        ({"item_labels": ["a", "a"]}, ["item_labels", "1 of them different"]),
+        ({"n_users": 2**40}, ["n_users", "at most 2147483647"]),
     ],
 )
-def test_refuses_bad_input_and_says_why(change, error, words):
-    good = {"users": [0, 1], "items": [0, 1], "values": [1.0, 2.0]}
-    arguments = {**good, "n_users": 2, "n_items": 2, **change}
-    with pytest.raises(error) as caught:
-        Ratings(
-            arguments.pop("users"),
-            arguments.pop("items"),
-            arguments.pop("values"),
-            **arguments,
-        )
+def test_refuses_bad_input_and_says_why(change, words):
+    arguments = {**GOOD, "n_users": 2, "n_items": 2, **change}
+    with pytest.raises((ValueError, TypeError)) as caught:
+        Ratings(**arguments)
     for word in words:
         assert word in str(caught.value)
-
-
-def test_from_frame_and_back():
-    frame = pd.DataFrame(
-        {"who": ["b", "a", "b"], "what": [30, 10, 10], "stars": [1.0, 2.5, 3.0]}
-    )
-    ratings = Ratings.from_frame(frame, user="who", item="what", rating="stars")
-    assert (ratings.n_users, ratings.n_items) == (2, 2)
-    assert list(ratings.user_labels) == ["a", "b"]
-    assert list(ratings.item_labels) == [10, 30]
-    back = ratings.to_frame()
-    back.columns = frame.columns
-    pd.testing.assert_frame_equal(back, frame, check_dtype=False)
 
 
 def test_to_frame_without_labels_has_the_ids():
@@ -154,8 +110,9 @@ def test_a_subset_keeps_the_labels():
         **{"user_labels": labels[0], "item_labels": labels[1]},
     )
     part = ratings.subset([1])
-    assert part.user_labels.equals(labels[0])
-    assert part.item_labels.equals(labels[1])
+    # The very same, so that parts need not be compared label by label.
+    assert part.user_labels is labels[0]
+    assert part.item_labels is labels[1]
 
 
 MASK = [True, False, True]
@@ -186,49 +143,45 @@ def test_a_subset_takes_positions_and_masks_of_any_kind(chosen):
     [
         (np.array([True, False]), r"^chosen must be a mask of shape \(3,\)"),
         (np.ones((3, 1), dtype=bool), r"^chosen must be a mask of shape \(3,\)"),
-        (pd.Series([True, None, False]), r"^chosen has no value at position 1"),
-        (pd.array([True, None, False]), r"chosen\.fillna\(False\)"),
-        (pd.Series([False] * 3), "^chosen must select at least one rating"),
+        (pd.Series([True, None, False]), "^chosen must hold numbers.* missing"),
+        (pd.array([True, None, False]), "^chosen must hold numbers.* missing"),
         ([], "^chosen must select at least one rating"),
-        ([3], r"^chosen must lie between 0 and 3 ratings .* got 3 at position 0; \w"),
+        ([3], r"^chosen must be .* from 0 to 2, got 3 at position 0; give"),
         (torch.zeros(3, dtype=torch.bool), "^chosen must select at least one rating"),
     ],
 )
 def test_a_subset_of_what_is_not_there_is_refused(chosen, why):
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises((ValueError, TypeError), match=why):
         three().subset(chosen)
 
 
-def test_from_frame_needs_rows():
-    frame = pd.DataFrame({"user": [], "item": [], "rating": []})
-    with pytest.raises(ValueError, match=r"^frame has no rows: give"):
-        Ratings.from_frame(frame)
+def test_labels_and_their_ids():
+    users = ["bob", "ann", "bob"]
+    frame = pd.DataFrame({"user": users, "item": [30, 10, 20], "rating": STARS})
+    ratings = Ratings.from_frame(frame)
+    for labels in (users, np.array(users), pd.Series(users, index=[7, 7, 7])):
+        ids = ratings.encode(labels, frame["item"])
+        assert torch.equal(ids[0], ratings.users)
+        assert torch.equal(ids[1], ratings.items)
+    assert ids[0].dtype == ids[1].dtype == torch.int64
+    assert ratings.user_labels[ids[0].numpy()].tolist() == users
+    assert MF(2, 3, rank=1)(*ids).shape == (3,)  # models take what it gives
 
 
-def test_from_frame_names_the_columns_that_are_there():
-    frame = pd.DataFrame({"user": [1], "film": [2], "rating": [3.0]})
-    with pytest.raises(ValueError, match=r"no column 'item'.*'film'.*item="):
-        Ratings.from_frame(frame)
-
-
-def test_from_frame_refuses_missing_ids_and_ratings():
-    frame = pd.DataFrame({"user": ["a", None], "item": [1, 2], "rating": [1.0, 2.0]})
-    with pytest.raises(ValueError, match=r"frame\['user'\] has no value in row 1"):
-        Ratings.from_frame(frame)
-    frame = pd.DataFrame({"user": [1], "item": [2], "rating": ["five"]})
-    with pytest.raises(TypeError, match=r"frame\['rating'\].*numbers"):
-        Ratings.from_frame(frame)
-    for missing in (None, pd.NA):
-        ratings = pd.array([1.0, missing], dtype="Float64")
-        frame = pd.DataFrame({"user": [1, 2], "item": [3, 4], "rating": ratings})
-        with pytest.raises(ValueError, match=r"'rating'\] has no value in row 1"):
-            Ratings.from_frame(frame)
-
-
-def test_from_frame_names_the_pair_that_is_there_twice():
-    frame = pd.DataFrame({"user": [7, 7], "item": [50, 50], "rating": [1.0, 2.0]})
-    with pytest.raises(ValueError, match=r"user .*7.* with item .*50.* twice.* row 1"):
-        Ratings.from_frame(frame)
+@pytest.mark.parametrize(
+    ("users", "items", "why"),
+    [
+        (["ann", "eve"], ["x", "x"], "^'users' holds 'eve' in row 1"),
+        (["ann"], [7], "^'items' holds 7 in row 0"),
+        ([0], ["x"], "^'users' holds 0 in row 0"),
+    ],
+)
+def test_labels_that_are_not_there_are_named(users, items, why):
+    frame = pd.DataFrame({"user": ["ann"], "item": ["x"], "rating": [3.0]})
+    with pytest.raises(ValueError, match=why):
+        Ratings.from_frame(frame).encode(users, items)
+    with pytest.raises(ValueError, match=r"must have labels .* Ratings\.from_frame"):
+        three().encode(users, items)
 
 
 def test_dense_marks_what_is_known():
@@ -296,12 +249,6 @@ def test_a_split_does_not_depend_on_the_default_dtype(stratify):
     assert cells(first) == cells(again)
 
 
-def test_a_stratified_split_with_users_who_have_no_ratings():
-    ratings = Ratings([1, 1, 1, 1], [0, 1, 2, 3], [1.0] * 4, n_users=4, n_items=4)
-    parts = ratings.split(0.5, 0.5, generator=seeded(0), stratify="user")
-    assert [len(part) for part in parts] == [2, 2]
-
-
 @pytest.mark.parametrize("stratify", [None, "user"])
 def test_every_rating_is_as_likely_as_any_other(stratify):
     # 400 splits; each rating is in the test part with probability 0.25. The bound is
@@ -320,7 +267,6 @@ def test_every_rating_is_as_likely_as_any_other(stratify):
     [
         ((0.5, 0.6), "sum to 1"),
         ((1.0,), "two or more"),
-        ((), "two or more"),
         ((0.5, -0.5, 1.0), "greater than 0"),
         ((0.999, 0.001), "part empty"),
     ],
@@ -328,10 +274,3 @@ def test_every_rating_is_as_likely_as_any_other(stratify):
 def test_a_split_refuses_what_are_not_shares(fractions, words):
     with pytest.raises(ValueError, match=words):
         three().split(*fractions, generator=seeded(0))
-
-
-def test_a_split_refuses_other_words_and_generators():
-    with pytest.raises(ValueError, match="stratify"):
-        three().split(0.5, 0.5, generator=seeded(0), stratify="item")
-    with pytest.raises(TypeError, match=r"torch\.Generator.*seeded"):
-        three().split(0.5, 0.5, generator=0)

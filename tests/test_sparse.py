@@ -64,12 +64,7 @@ def pair(ratings, **changes):
     """Two equal models, biases and all."""
     models = []
     for _ in range(2):
-        model = MF(
-            ratings.n_users,
-            ratings.n_items,
-            **{"rank": 3, **changes},
-            generator=seeded(3),
-        )
+        model = MF(ratings.n_users, ratings.n_items, rank=3, **changes)
         for p in model.parameters():
             nn.init.normal_(p, std=0.3, generator=seeded(4))
         models.append(model)
@@ -94,13 +89,8 @@ def test_fit_gives_the_numbers_of_the_plain_loop(ratings, biases, criterion, opt
         steps.step()
         errors.append(rmse(plain, ratings))
     assert full_batch(model, ratings) is not None
-    history = fit(
-        model,
-        ratings,
-        optimizer=optimizer(model.parameters()),
-        criterion=criterion,
-        epochs=10,
-    )
+    again = {"optimizer": optimizer(model.parameters()), "criterion": criterion}
+    history = fit(model, ratings, epochs=10, **again)
     for mine, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-10)
     assert history["train"].to_list() == pytest.approx(errors, rel=1e-12)

@@ -75,11 +75,9 @@ def default(name: str, value: object, usual: object):
 
 STATES = {
     "no_grad": torch.no_grad,
-    "set_grad_enabled(False)": lambda: torch.set_grad_enabled(False),
     "inference_mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "detect_anomaly": lambda: torch.autograd.set_detect_anomaly(True),
-    "deterministic": lambda: default("use_deterministic_algorithms", True, False),
 }
 FROM_OUTSIDE = {  # what is set after the data and the model were made
     "default device": lambda: default("set_default_device", "meta", None),
@@ -133,9 +131,7 @@ def test_a_baseline_has_the_precision_of_its_ratings():
     torch.testing.assert_close(biases, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "loss", [nn.MSELoss(), nn.L1Loss(), nn.SmoothL1Loss(), nn.HuberLoss()]
-)
+@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.L1Loss()])
 @pytest.mark.parametrize("batch_size", [None, 50])
 @pytest.mark.parametrize("of_model", [torch.float32, torch.float64])
 def test_model_and_ratings_may_differ_in_precision(loss, batch_size, of_model):
@@ -162,24 +158,23 @@ def test_what_is_frozen_stays_and_the_rest_is_trained(frozen, batch_size):
         assert kept == (name.split(".")[0] in frozen)
 
 
-EQUIVALENT = {
-    "made before .to": lambda: moved(),
-    "foreach": lambda: with_optimizer(foreach=True),
-    "fused": lambda: with_optimizer(fused=True),
-    "eval": lambda: (new_model().eval(),),
-    "compiled": lambda: (torch.compile(new_model(), backend="eager"),),
-}
-
-
 def moved():
     model = new_model()
     optimizer = adam(model)
     return model.to(torch.float64), optimizer
 
 
-def with_optimizer(**arguments):
+def fused():
     model = new_model()
-    return model, torch.optim.Adam(model.parameters(), lr=0.02, **arguments)
+    return model, torch.optim.Adam(model.parameters(), lr=0.02, fused=True)
+
+
+EQUIVALENT = {
+    "made before .to": moved,
+    "fused": fused,
+    "eval": lambda: (new_model().eval(),),
+    "compiled": lambda: (torch.compile(new_model(), backend="eager"),),
+}
 
 
 @pytest.mark.parametrize("batch_size", [None, 50])
@@ -190,72 +185,6 @@ def test_equivalent_models_and_optimizers_train_alike(kind, batch_size):
     pd.testing.assert_frame_equal(result, expected, rtol=1e-5)
 
 
-class NeedsClosure(torch.optim.SGD):
-    def step(self, closure):
-        return super().step(closure)
-
-
-def of_a_copy(model):
-    return adam(copy.deepcopy(model))
-
-
-def only_frozen(model):
-    model.U.requires_grad_(False)
-    return torch.optim.SGD(model.U.parameters(), lr=0.1)
-
-
-def same(model):
-    return model
-
-
-@pytest.mark.parametrize(
-    ("change", "optimizer", "error", "words"),
-    [
-        (same, lambda m: torch.optim.LBFGS(m.parameters()), TypeError, "closure.*LBF"),
-        (same, lambda m: NeedsClosure(m.parameters(), lr=0.1), TypeError, "closure"),
-        (same, of_a_copy, ValueError, "optimizer holds none .* after any copy"),
-        (same, lambda m: adam(new_model()), ValueError, "optimizer holds none"),
-        (same, only_frozen, ValueError, "optimizer holds none .* require gradients"),
-        (
-            lambda m: m.requires_grad_(False),
-            adam,
-            ValueError,
-            r"model must have .* unfreeze .* model.requires_grad_\(\)",
-        ),
-        (lambda m: m.half(), adam, TypeError, r"model must .*float16.*model.float\(\)"),
-        (lambda m: m.bfloat16(), adam, TypeError, "model must .*bfloat16"),
-        (lambda m: m.to("meta"), adam, ValueError, r"model must .*meta.*\.to\('cpu'"),
-    ],
-)
-@pytest.mark.parametrize("batch_size", [None, 50])
-def test_fit_names_what_keeps_it_from_training(
-    change, optimizer, error, words, batch_size
-):
-    model = change(new_model())
-    with pytest.raises(error, match=words):
-        train(model, optimizer(model), batch_size=batch_size)
-
-
-def test_a_criterion_without_a_gradient_is_told_from_frozen_parameters():
-    with pytest.raises(ValueError, match=r"criterion must depend .* detach"):
-        train(new_model(), criterion=lambda p, r: (p - r).detach().square().mean())
-
-
-@pytest.mark.parametrize("measure", [rmse, objective])
-def test_a_model_elsewhere_is_named_by_its_device(measure):
-    with pytest.raises(ValueError, match=r"model must .* cpu, got meta; use model.to"):
-        measure(new_model().to("meta"), ratings())
-
-
-@pytest.mark.parametrize("elsewhere", ["users", "items"])
-def test_ids_elsewhere_are_named_by_their_device(elsewhere):
-    ids = {name: torch.tensor([1, 2]) for name in ("users", "items")}
-    ids[elsewhere] = ids[elsewhere].to("meta")
-    posterior, _ = gibbs(ratings(), rank=1, samples=1, generator=seeded(0))
-    with pytest.raises(ValueError, match=f"{elsewhere} must be on .* cpu, got meta"):
-        posterior(**ids)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("function", [als, gibbs])
 def test_solvers_refuse_half_precision(function, dtype):
@@ -263,3 +192,32 @@ def test_solvers_refuse_half_precision(function, dtype):
     arguments |= {"lam": 1.0} if function is als else {}
     with pytest.raises(ValueError, match=f"dtype must .*{dtype}.*dtype=torch.float64"):
         function(ratings(), **arguments)
+
+
+def only_frozen(model):
+    model.U.requires_grad_(False)
+    return torch.optim.SGD(model.U.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "optimizer", "words"),
+    [
+        (None, lambda m: adam(copy.deepcopy(m)), "optimizer holds none .* any copy"),
+        (None, only_frozen, "optimizer holds none .* require gradients"),
+        (
+            lambda m: m.requires_grad_(False),
+            adam,
+            r"model must .* model.requires_grad_",
+        ),
+        (nn.Module.half, adam, r"model must .*float16.*model.float\(\)"),
+        (nn.Module.bfloat16, adam, "model must .*bfloat16"),
+        (lambda m: m.to("meta"), adam, r"model must .*meta.*\.to\('cpu'"),
+    ],
+)
+@pytest.mark.parametrize("batch_size", [None, 50])
+def test_fit_names_what_keeps_it_from_training(change, optimizer, words, batch_size):
+    model = new_model()
+    if change is not None:
+        change(model)
+    with pytest.raises((ValueError, TypeError), match=words):
+        train(model, optimizer(model), batch_size=batch_size)
