@@ -167,12 +167,13 @@ def center(mean: float | Literal["train"], train: Ratings) -> float:
 
 def check_shape(predictions: Tensor, values: Tensor) -> None:
     """Raise unless predictions are one per rating, on the ratings' device."""
-    got = getattr(predictions, "shape", None), getattr(predictions, "device", None)
-    if got != (values.shape, values.device):
+    shape, device = (getattr(predictions, x, None) for x in ("shape", "device"))
+    if (shape, device) != (values.shape, values.device):
         raise ValueError(
             "model must return one prediction per rating, a tensor of shape "
-            f"{tuple(values.shape)} on {values.device}, got {type(predictions).__name__}"
-            f" of {got[0]} on {got[1]}; use model.to('{values.device}')"
+            f"{tuple(values.shape)} on {values.device}, got "
+            f"{type(predictions).__name__} of shape {shape} on {device}; use "
+            f"model.to('{values.device}') for a model elsewhere"
         )
 
 
