@@ -43,16 +43,16 @@ def bias_baseline(train: Ratings, *, lam: float = 0.0, sweeps: int = 50) -> MF:
     mean = float(train.values.mean())
     b, c = torch.zeros(train.n_users), torch.zeros(train.n_items)
 
-    def shrunk_mean(ids: Tensor, errors: Tensor, size: int) -> Tensor:
+    def shrunk_mean(ids: Tensor, residuals: Tensor, size: int) -> Tensor:
         counts = torch.bincount(ids, minlength=size)
-        sums = torch.bincount(ids, weights=errors, minlength=size)
-        return sums.to(errors.dtype) / (counts + lam / 2).clamp(min=1)
+        sums = torch.bincount(ids, weights=residuals, minlength=size)
+        return sums.to(residuals.dtype) / (counts + lam / 2).clamp(min=1)
 
     for _ in range(sweeps):
-        errors = train.values - mean - c[train.items]
-        b = shrunk_mean(train.users, errors, train.n_users)
-        errors = train.values - mean - b[train.users]
-        c = shrunk_mean(train.items, errors, train.n_items)
+        residuals = train.values - mean - c[train.items]
+        b = shrunk_mean(train.users, residuals, train.n_users)
+        residuals = train.values - mean - b[train.users]
+        c = shrunk_mean(train.items, residuals, train.n_items)
     model = MF(train.n_users, train.n_items, 1, biases=True, mean=mean, init_std=0.0)
     model.to(train.values.dtype)
     keep_labels(model, train)

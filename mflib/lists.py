@@ -1,4 +1,4 @@
-"""Lists for readers: what to recommend to a user, and which items are alike."""
+"""Ranked lists: what to recommend to a user, and which items are alike."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def recommend(model: Predictor, train: Ratings, user: Any, n: int = 10) -> pd.Se
     """
     _checks.count("n", n)
     check_sizes(model, train, "train")
-    _, labels = known_labels(train)
+    _, labels = known_labels("train", train)
     users, items = train.encode([user] * train.n_items, labels)
     with torch.no_grad():
         predictions = pd.Series(model(users, items).numpy(), labels)
@@ -63,8 +63,11 @@ def similar(model: MF, item: Any, n: int = 10) -> pd.Series:
     _checks.count("n", n)
     _checks.instance("model", model, MF, "its V is what is compared")
     if model.item_labels is None:
-        raise ValueError("model must know its items' labels, got none; fit it anew")
-    (mine,), _ = numbered("item", pd.Series([item]), model.item_labels)
+        raise ValueError(
+            "model must have item_labels, got None; fit it to ratings made with "
+            "Ratings.from_frame"
+        )
+    (mine,), _ = numbered("item", pd.Series([item]), model.item_labels, "model")
     v = model.V.weight.detach()
     cosines = nn.functional.cosine_similarity(v, v[mine], dim=1).numpy()
     alike: pd.Series = pd.Series(cosines, model.item_labels).drop(item).nlargest(n)

@@ -36,12 +36,12 @@ class Edition(NamedTuple):
     """One of the MovieLens data sets: its files, and how pandas reads them."""
 
     folder: str
-    size: int
+    n_ratings: int
     ratings: str
     films: str
     read_ratings: dict[str, Any]
     read_films: dict[str, Any]
-    zip: str  # checksums, SHA-256 unless they say otherwise; "" where unknown
+    zip_hash: str  # checksums, SHA-256 unless they say otherwise; "" where unknown
     ratings_hash: str = ""
     films_hash: str = ""
 
@@ -54,22 +54,22 @@ FILMS = {"sep": "::", "names": FILM_FIELDS, "engine": "python"}
 EDITIONS = {
     "latest-small": Edition(  # replaced at times, and the book prints its numbers
         *("ml-latest-small", 100_836, "ratings.csv", "movies.csv", {}, {}),
-        zip="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
+        zip_hash="696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436",
         ratings_hash="aa289ca83157595d0df6aea1be6a4ded676ddc4385472e8313a8ed9805352646",
         films_hash="5a5f32dd9bb3797b8e728a1b98958789d2b13f294a69fdfbc5727f8a9611aa07",
     ),
     "100k": Edition(
         *("ml-100k", 100_000, "u.data", "u.item", TABS, BARS),
-        zip="sha1:cd4dcac4241c8a4ad7badc7ca635da8a69dddb83",
+        zip_hash="sha1:cd4dcac4241c8a4ad7badc7ca635da8a69dddb83",
         ratings_hash="md5:6e47046882bad158b0efbb84cd5cb987",
     ),
     "1m": Edition(
         *("ml-1m", 1_000_209, "ratings.dat", "movies.dat", COLONS, FILMS),
-        zip="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
+        zip_hash="a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20",
     ),
     "32m": Edition(
         *("ml-32m", 32_000_204, "ratings.csv", "movies.csv", {}, {}),
-        zip="e4a68655d7386b8f95f2f2424b2ff975dfdd15ffd59e0d864a14dca43e99d6ee",
+        zip_hash="e4a68655d7386b8f95f2f2424b2ff975dfdd15ffd59e0d864a14dca43e99d6ee",
     ),
 }
 
@@ -84,10 +84,10 @@ def fetch_movielens(
 
     Parameters
     ----------
-    name : str or path
+    name : str or path, default "latest-small"
         "latest-small" (100,836 ratings), "100k", "1m" or "32m"; or the path of your
         own file: comma-separated, UTF-8, with the names of its columns in line 1.
-    columns : sequence of three or four str
+    columns : sequence of three or four str, default ("userId", "movieId", "rating")
         The user, item and rating columns of your own file and, if you like, that of
         the time (whole numbers, such as seconds since 1970); others are ignored.
 
@@ -147,8 +147,8 @@ def _read_edition(edition: Edition) -> tuple[Ratings, pd.DataFrame]:
             frame = pd.read_csv(
                 file, usecols=FIELDS, dtype=numbers, **edition.read_ratings
             )
-        if len(frame) != edition.size:
-            raise ValueError(f"{len(frame):,} ratings, expected {edition.size:,}")
+        if len(frame) != edition.n_ratings:
+            raise ValueError(f"{len(frame):,} ratings, expected {edition.n_ratings:,}")
         ratings = Ratings.from_frame(
             frame, user="userId", item="movieId", time="timestamp"
         )
@@ -212,7 +212,7 @@ def _cached_archive(edition: Edition) -> zipfile.Path:
         # cache holds a whole archive or none.
         path = pooch.retrieve(
             url,
-            known_hash=edition.zip,
+            known_hash=edition.zip_hash,
             fname=f"{edition.folder}.zip",
             path=cache,
             # Not streamed: requests then closes the connection whatever the answer.

@@ -160,7 +160,7 @@ class Ratings:
             The column of `times`: whole numbers, or dates.
         like : Ratings, optional
             Number users and items as these ratings do, so that both tables fit one
-            model. By default ids are numbered in the order of their kind.
+            model. By default ids are numbered in sorted order.
 
         Returns
         -------
@@ -174,7 +174,8 @@ class Ratings:
             twice, an id is there both as a number and as text, `like` lacks an id,
             or the ratings are not valid.
         TypeError
-            If `frame` is no table, its ids do not sort, or its ratings are no numbers.
+            If `frame` is not a DataFrame, its ids do not sort, or its ratings are not
+            numeric.
 
         Examples
         --------
@@ -187,7 +188,9 @@ class Ratings:
         [1]
         """
         check_columns(frame, [user, item, rating, *([] if time is None else [time])])
-        user_labels, item_labels = (None, None) if like is None else known_labels(like)
+        user_labels, item_labels = None, None
+        if like is not None:
+            user_labels, item_labels = known_labels("like", like)
         users, user_labels = numbered(user, frame[user], user_labels)
         items, item_labels = numbered(item, frame[item], item_labels)
         return cls(
@@ -224,9 +227,9 @@ class Ratings:
         >>> Ratings.from_frame(frame).encode(["ann"], ["x"])
         (tensor([0]), tensor([0]))
         """
-        user_labels, item_labels = known_labels(self)
-        user_ids, _ = numbered("users", pd.Series(users), user_labels)
-        item_ids, _ = numbered("items", pd.Series(items), item_labels)
+        user_labels, item_labels = known_labels("ratings", self)
+        user_ids, _ = numbered("users", pd.Series(users), user_labels, "ratings")
+        item_ids, _ = numbered("items", pd.Series(items), item_labels, "ratings")
         return torch.from_numpy(user_ids), torch.from_numpy(item_ids)
 
     def to_frame(self) -> pd.DataFrame:
@@ -343,13 +346,13 @@ class Ratings:
         return tuple(self.subset(part == p) for p in range(len(shares)))
 
 
-def known_labels(like: Ratings) -> tuple[pd.Index, pd.Index]:
+def known_labels(name: str, given: Any) -> tuple[pd.Index, pd.Index]:
     """Return the labels of ratings, which must have them."""
-    users, items = (getattr(like, f"{side}_labels", None) for side in ("user", "item"))
+    users, items = (getattr(given, f"{side}_labels", None) for side in ("user", "item"))
     if users is None or items is None:
         raise ValueError(
-            f"ratings (like=) must have labels of users and items, got {like!r:.80}; "
-            "make them with Ratings.from_frame"
+            f"{name} must have labels of users and items, got {given!r:.80}; make it "
+            "with Ratings.from_frame"
         )
     return users, items
 

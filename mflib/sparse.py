@@ -74,19 +74,20 @@ class CSR:
     def size_classes(self) -> list[tuple[Tensor, Tensor]]:
         """Rows with similar counts: their ids (B,), and their columns (B, L).
 
-        Shorter rows are padded by the column n_columns, which does not exist: less
-        than a third of the places. Rows without entries are in no class.
+        Shorter rows are padded with the column n_columns, which does not exist: less
+        than a third of the columns. Rows without entries are in no class.
         """
         padding = self.columns.new_tensor([self.shape[1]])
         columns = torch.cat([self.columns, padding])
-        size = (self.counts.log() / math.log(1.5)).ceil()
+        log_size = (self.counts.log() / math.log(1.5)).ceil()
         classes = []
-        for one in size[self.counts > 0].unique():
-            ids = (size == one).nonzero().squeeze(1)
+        for level in log_size[self.counts > 0].unique():
+            ids = (log_size == level).nonzero().squeeze(1)
             counts = self.counts[ids, None]
             offsets = torch.arange(int(counts.max()))
             places = self.starts[ids, None] + offsets
-            classes.append((ids, columns[places.where(offsets < counts, -1)]))
+            padded = places.where(offsets < counts, -1)  # the last is the padding
+            classes.append((ids, columns[padded]))
         return classes
 
     def grams(
@@ -101,8 +102,8 @@ class CSR:
         features : Tensor, shape (n_columns, p)
             The x of each column.
         chunk : int
-            Numbers that the features gathered at a time, or their Gram matrices, may
-            be: what fits the processor's cache. It bounds the memory, too.
+            The most numbers gathered at a time, of features or of Gram matrices: what
+            fits the processor's cache. It bounds the memory, too.
 
         Yields
         ------

@@ -13,7 +13,7 @@ from mflib.ratings import Ratings
 
 
 def seeded(seed: int) -> torch.Generator:
-    """Return a source of random numbers in the state that ``seed`` stands for."""
+    """Return a source of random numbers, seeded with ``seed``."""
     return torch.Generator().manual_seed(
         _checks.count("seed", seed, least=0, most=2**64 - 1)
     )
@@ -71,17 +71,17 @@ def make_low_rank_ratings(
         N, M and the true rank k.
     density : float
         Share of the N x M cells that are observed, in (0, 1].
-    tau : float
+    tau : float, default 1
         Prior scale: entries of u_i and v_j are drawn from N(0, tau^2).
-    sigma : float
+    sigma : float, default 1
         Noise scale: N(0, sigma^2) is added to each observed rating. It is the RMSE
         of the truth itself, the noise floor: on new ratings no model is expected to
         get below it.
-    mean : float
+    mean : float, default 0
         A constant added to every rating.
-    bias_tau : float
-        Prior scale of the biases b_i and c_j; 0, the default, for none.
-    popularity : {"uniform", "power-law"}
+    bias_tau : float, default 0
+        Prior scale of the biases b_i and c_j.
+    popularity : {"uniform", "power-law"}, default "uniform"
         How cells are chosen. "uniform": every cell alike. "power-law": the p-th most
         active user and the p-th most popular item are chosen with weight 1/p, as the
         long tail of real ratings; users and items stand in order of popularity.
@@ -95,8 +95,12 @@ def make_low_rank_ratings(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If an argument is out of range, or density leaves no cell observed.
+
+    Notes
+    -----
+    It draws one random number for each of the N x M cells, at most 2^31.
     """
     n_users = _checks.count("n_users", n_users)
     n_items = _checks.count("n_items", n_items)

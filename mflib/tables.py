@@ -43,9 +43,9 @@ def wide_advice(columns: list[Any], names: list[str]) -> str:
 
 
 def numbered(
-    name: str, column: pd.Series, labels: pd.Index | None
+    name: str, column: pd.Series, labels: pd.Index | None, owner: str = "like"
 ) -> tuple[Any, pd.Index]:
-    """Return each id's number, by given labels or in the order of its kind."""
+    """Number each label by the owner's labels, or else in sorted order."""
     try:
         if labels is None:
             places, found = pd.factorize(column, sort=True)
@@ -62,8 +62,8 @@ def numbered(
         at = int(unknown.argmax())
         (label,) = column.iloc[[at]].tolist()
         raise ValueError(
-            f"{name!r} holds {label!r} in row {at}, which is not among the labels, of "
-            f"dtype {labels.dtype}; drop such rows: frame[frame[{name!r}].isin(labels)]"
+            f"{name!r} holds {label!r} in row {at}, which {owner} lacks (its labels are "
+            f"of dtype {labels.dtype}); leave it out"
         )
     return places, labels
 

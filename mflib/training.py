@@ -51,8 +51,9 @@ def fit(
     """Train a model in place and return its errors, epoch by epoch.
 
     Full batches of an :class:`MF` take sparse products: equal up to rounding, many
-    times faster. An interrupt (KeyboardInterrupt) ends the training with the last
-    complete epoch, of model and history, not of the optimizer, and a RuntimeWarning.
+    times faster. After a KeyboardInterrupt, which ends the training with a
+    RuntimeWarning, model and history are those of the last complete epoch; the
+    optimizer's state is not. After a DivergenceError the model is left as it is.
     Gradients are on and autocast is off, whatever the caller has set.
 
     Parameters
@@ -131,8 +132,8 @@ def fit(
 class Batches:
     """The batches of an epoch: predictions of some ratings, and these ratings.
 
-    A full batch of an :class:`MF` takes sparse products, and the predictions that
-    measure one epoch start the next.
+    A full batch of an :class:`MF` takes sparse products; there, the predictions that
+    measured one epoch start the next, so ``measure`` runs between any two epochs.
     """
 
     def __init__(
@@ -144,13 +145,15 @@ class Batches:
     ) -> None:
         self.model, self.train, self.generator = model, train, generator
         self.size = int(min(size, len(train)))  # torch takes no np.int64
-        self.predict = full_batch(model, train) if self.size == len(train) else None
-        self.predictions: Tensor | None = None
+        self.predict_train = (
+            full_batch(model, train) if self.size == len(train) else None
+        )
+        self.next_predictions: Tensor | None = None
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         n, values = len(self.train), self.train.values
-        if self.predictions is not None:
-            yield self.predictions, values.to(self.predictions.dtype)
+        if self.next_predictions is not None:
+            yield self.next_predictions, values.to(self.next_predictions.dtype)
             return
         shuffled = self.size < n
         order = (
@@ -165,9 +168,9 @@ class Batches:
         """Return the RMSE of each part."""
         errors = {}
         for name, part in parts.items():
-            if part is self.train and self.predict is not None:
-                self.predictions = self.predict()
-                errors[name] = self.predictions.detach() - part.values
+            if part is self.train and self.predict_train is not None:
+                self.next_predictions = self.predict_train()
+                errors[name] = self.next_predictions.detach() - part.values
             else:
                 errors[name] = prediction_errors(self.model, part)
         return {name: float(e.square().mean().sqrt()) for name, e in errors.items()}
@@ -198,7 +201,7 @@ class History:
             )
         rates = sorted({float(group["lr"]) for group in self.optimizer.param_groups})
         raise DivergenceError(
-            f"training diverged: an error of {error} in epoch {len(self.errors)}; "
+            f"training diverged: a loss or error of {error} in epoch {len(self.errors)}; "
             f"lower the learning rate (the optimizer has lr {rates}), or change the "
             "criterion",
             self.table(),

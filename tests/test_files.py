@@ -158,16 +158,12 @@ def test_like_puts_a_second_table_on_the_first_ones_numbering():
     [
         (people(["cho", "dan"], [1, 3]), "'user' holds 'dan' in row 1"),
         (people(["cho", "ann"], [9, 3]), "'item' holds 9 in row 0"),
-        (people(["cho"], ["1"]), "'item' holds '1' in row 0.* dtype int64"),
+        (people(["cho"], ["1"]), "'item' holds '1' in row 0"),
     ],
 )
 def test_labels_that_like_lacks_are_named(later, words):
-    with pytest.raises(ValueError, match=words) as caught:
+    with pytest.raises(ValueError, match=rf"{words}.*like lacks.*leave it out"):
         Ratings.from_frame(later, like=TRAIN)
-    (remedy,) = re.findall(r"drop such rows: (.*)", str(caught.value))
-    labels = TRAIN.user_labels if "'user'" in remedy else TRAIN.item_labels
-    kept = eval(remedy, {"frame": later, "labels": labels})  # noqa: S307
-    assert len(kept) == len(later) - 1
 
 
 def test_a_fault_that_two_files_make():

@@ -102,8 +102,8 @@ def cache(server, monkeypatch, tmp_path) -> Path:
     folder = tmp_path / "cache" / "mflib"
     monkeypatch.setattr(pooch, "os_cache", lambda project: folder.parent / project)
     monkeypatch.setattr(movielens, "BASE_URL", server.url)
-    hashes = {"zip": sha256(SMALL_ZIP), "ratings_hash": "", "films_hash": ""}
-    change(monkeypatch, "latest-small", size=4, **hashes)
+    hashes = {"zip_hash": sha256(SMALL_ZIP), "ratings_hash": "", "films_hash": ""}
+    change(monkeypatch, "latest-small", n_ratings=4, **hashes)
     monkeypatch.delenv("MFLIB_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("no_proxy", "*")
@@ -222,7 +222,7 @@ def test_the_cache_never_holds_half_a_file(cache, server, reply, why):
 
 def fetch_fake(name, members, encoding, server, monkeypatch, size=2):
     content = make_zip(members, encoding)
-    change(monkeypatch, name, size=size, zip=sha256(content))
+    change(monkeypatch, name, n_ratings=size, zip_hash=sha256(content))
     server.reply = (200, content, len(content))
     return fetch_movielens(name)
 
@@ -301,7 +301,7 @@ def test_what_is_known_of_an_edition_is_checked(monkeypatch, tmp_path, server):
         fetch_movielens("100k")
     line = FOLDERS["100k"]["u.data"].encode()
     digest = hashlib.md5(line, usedforsecurity=False).hexdigest()
-    change(monkeypatch, "100k", size=1, ratings_hash=f"md5:{digest}")
+    change(monkeypatch, "100k", n_ratings=1, ratings_hash=f"md5:{digest}")
     _, films = fetch_movielens("100k")
     assert films.to_numpy().tolist() == [[242, "Kolya", ""]]
     assert server.asked == []
@@ -331,7 +331,7 @@ def test_what_is_known_of_an_edition_is_checked(monkeypatch, tmp_path, server):
 )
 def test_damaged_files(monkeypatch, tmp_path, name, file, old, new):
     folder = unpack(monkeypatch, tmp_path, name)
-    change(monkeypatch, name, size=2 if name == "1m" else 4)
+    change(monkeypatch, name, n_ratings=2 if name == "1m" else 4)
     fetch_movielens(name)
     text = (folder / file).read_text(encoding="utf-8")
     assert old in text
@@ -353,7 +353,7 @@ def test_damaged_files(monkeypatch, tmp_path, name, file, old, new):
 )
 def test_files_that_an_editor_has_saved(monkeypatch, tmp_path, edit):
     folder = unpack(monkeypatch, tmp_path, "32m")
-    change(monkeypatch, "32m", size=4)
+    change(monkeypatch, "32m", n_ratings=4)
     (folder / "ratings.csv").write_bytes(edit(RATINGS).encode())
     (folder / "movies.csv").write_bytes(edit(MOVIES).encode())
     check_small(*fetch_movielens("32m"))
