@@ -45,7 +45,7 @@ def wide_advice(columns: list[Any], names: list[str]) -> str:
 def numbered(
     name: str, column: pd.Series, labels: pd.Index | None, owner: str = "like"
 ) -> tuple[Any, pd.Index]:
-    """Number each label by the owner's labels, or else in sorted order."""
+    """Return each label's place in the owner's labels, or else in sorted order."""
     try:
         if labels is None:
             places, found = pd.factorize(column, sort=True)
@@ -62,8 +62,8 @@ def numbered(
         at = int(unknown.argmax())
         (label,) = column.iloc[[at]].tolist()
         raise ValueError(
-            f"{name!r} holds {label!r} in row {at}, which {owner} lacks (its labels are "
-            f"of dtype {labels.dtype}); leave it out"
+            f"{name!r} holds {label!r} in row {at}, which {owner} lacks, whose "
+            f"labels are of dtype {labels.dtype}; leave it out"
         )
     return places, labels
 

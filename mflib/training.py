@@ -201,7 +201,7 @@ class History:
             )
         rates = sorted({float(group["lr"]) for group in self.optimizer.param_groups})
         raise DivergenceError(
-            f"training diverged: a loss or error of {error} in epoch {len(self.errors)}; "
+            f"training diverged: loss or error {error} in epoch {len(self.errors)}; "
             f"lower the learning rate (the optimizer has lr {rates}), or change the "
             "criterion",
             self.table(),
