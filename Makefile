@@ -64,7 +64,7 @@ book: $(READER) $(KATEX)
 
 pdf: $(TESTER) book
 	@echo "Printing the book"
-	@$(BIN)/python tools/pdf.py
+	@$(BIN)/python -m tools.pdf
 
 test: $(TESTER) $(KATEX)
 	@echo "1/9 Code and notebooks: ruff check"

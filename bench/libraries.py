@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -37,6 +38,9 @@ class Data(NamedTuple):
     n_items: int
 
 
+Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
 class Fitted(NamedTuple):
     """What an adapter returns.
 
@@ -44,7 +48,7 @@ class Fitted(NamedTuple):
     that its set-up can be left out; None where it does not.
     """
 
-    predict: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
+    predict: Predict | None
     span: tuple[float, float] | None = None
 
 
@@ -96,6 +100,27 @@ def given(**settings: Any) -> dict[str, Any]:
 def per_rating(lam: float | None) -> float | None:
     """Convert λ to a penalty that counts once for each rating of a row."""
     return None if lam is None else lam / (2 * TYPICAL_COUNT)
+
+
+def padded(rows: np.ndarray) -> np.ndarray:
+    """Add a row of zeros, which place -1 leads to."""
+    return np.concatenate([rows, np.zeros_like(rows[:1])])
+
+
+def prediction(
+    mean: float, b: Any, c: Any, U: Any, V: Any, user: Any = None, item: Any = None
+) -> Predict:
+    """Return a function that predicts by a mean, biases and factors.
+
+    ``user`` and ``item`` turn ids into rows, -1 where an id is unknown.
+    """
+
+    def predict(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        u, i = user(users) if user else users, item(items) if item else items
+        taste = (padded(U)[u] * padded(V)[i]).sum(1)
+        return mean + padded(b)[u] + padded(c)[i] + taste
+
+    return predict
 
 
 class Stamps:
@@ -292,10 +317,7 @@ def surprise_trainset(data: Data) -> Any:
 
 
 def surprise_svd(
-    trainset: Any,
-    passes: int | None,
-    rank: int | None = None,
-    lam: float | None = None,
+    trainset: Any, passes: int | None, rank: int | None = None, lam: float | None = None
 ) -> Fitted:
     from surprise import SVD
 
@@ -305,25 +327,14 @@ def surprise_svd(
     algorithm.fit(trainset)
     span = (time.perf_counter() - start, algorithm.n_epochs)
 
-    def inner(ids: np.ndarray, number: Callable[[int], int]) -> np.ndarray:
-        known = {}
-        for raw in np.unique(ids).tolist():
-            try:
-                known[raw] = number(raw)
-            except ValueError:
-                known[raw] = -1
-        return np.array([known[raw] for raw in ids.tolist()])
+    def places(rows: range, raw: Callable[[int], Any], ids: np.ndarray) -> np.ndarray:
+        known = {raw(row): row for row in rows}
+        return np.array([known.get(one, -1) for one in ids.tolist()])
 
-    def predict(users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        u = inner(users, trainset.to_inner_uid)
-        i = inner(items, trainset.to_inner_iid)
-        taste = (algorithm.pu[u] * algorithm.qi[i]).sum(1)
-        biases = np.where(u < 0, 0, algorithm.bu[u]) + np.where(
-            i < 0, 0, algorithm.bi[i]
-        )
-        return trainset.global_mean + biases + np.where((u < 0) | (i < 0), 0, taste)
-
-    return Fitted(predict, span)
+    user = partial(places, trainset.all_users(), trainset.to_raw_uid)
+    item = partial(places, trainset.all_items(), trainset.to_raw_iid)
+    tables = algorithm.bu, algorithm.bi, algorithm.pu, algorithm.qi
+    return Fitted(prediction(trainset.global_mean, *tables, user, item), span)
 
 
 def cornac_dataset(data: Data) -> Any:
@@ -342,21 +353,15 @@ def cornac_dataset(data: Data) -> Any:
 
 
 def cornac_mf(
-    dataset: Any,
-    passes: int | None,
-    rank: int | None = None,
-    lam: float | None = None,
+    dataset: Any, passes: int | None, rank: int | None = None, lam: float | None = None
 ) -> Fitted:
     from cornac.models import MF
 
     settings = given(k=rank, max_iter=passes, lambda_reg=per_rating(lam))
     model = MF(num_threads=THREADS, **settings).fit(dataset)
 
-    def predict(users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        taste = (model.u_factors[users] * model.i_factors[items]).sum(1)
-        return model.global_mean + model.u_biases[users] + model.i_biases[items] + taste
-
-    return Fitted(predict)
+    tables = model.u_biases, model.i_biases, model.u_factors, model.i_factors
+    return Fitted(prediction(model.global_mean, *tables))
 
 
 def sparse_matrix(data: Data) -> Any:
@@ -369,19 +374,13 @@ def sparse_matrix(data: Data) -> Any:
 
 
 def cmfrec_cmf(
-    matrix: Any,
-    passes: int | None,
-    rank: int | None = None,
-    lam: float | None = None,
+    matrix: Any, passes: int | None, rank: int | None = None, lam: float | None = None
 ) -> Fitted:
     from cmfrec import CMF
 
     settings = given(k=rank, niter=passes, lambda_=None if lam is None else lam / 2)
     model = CMF(
-        nthreads=THREADS,
-        precompute_for_predictions=False,
-        verbose=False,
-        **settings,
+        nthreads=THREADS, precompute_for_predictions=False, verbose=False, **settings
     ).fit(matrix)
     # It leaves a bias of 1 where there are no ratings; as the others, predict the mean.
     for axis, bias, factors in (
@@ -403,10 +402,7 @@ def lenskit_dataset(data: Data) -> Any:
 
 
 def lenskit_als(
-    dataset: Any,
-    passes: int | None,
-    rank: int | None = None,
-    lam: float | None = None,
+    dataset: Any, passes: int | None, rank: int | None = None, lam: float | None = None
 ) -> Fitted:
     from lenskit.als import BiasedMFScorer
     from lenskit.training import TrainingOptions
@@ -422,16 +418,12 @@ def lenskit_als(
         stamps()
     trainer.finalize()
 
-    def padded(rows: np.ndarray) -> np.ndarray:  # place -1, for the unknown: zeros
-        return np.concatenate([rows, np.zeros_like(rows[:1])])
-
-    def predict(users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        u = model.users.numbers(users, missing="negative")
-        i = model.items.numbers(items, missing="negative")
-        taste = padded(model.user_embeddings)[u] * padded(model.item_embeddings)[i]
-        biases = padded(model.bias.user_biases)[u] + padded(model.bias.item_biases)[i]
-        return model.bias.global_bias + biases + taste.sum(1)
-
+    user, item = (
+        partial(ids.numbers, missing="negative") for ids in (model.users, model.items)
+    )
+    tables = model.bias.user_biases, model.bias.item_biases
+    tables += model.user_embeddings, model.item_embeddings
+    predict = prediction(model.bias.global_bias, *tables, user, item)
     return Fitted(predict, stamps.span)
 
 
@@ -492,158 +484,45 @@ ADAM_BUDGETS = (5, 10, 20, 40, 80, 160)
 ALS_BUDGETS = (1, 2, 3, 5, 10, 20)
 GIBBS_BUDGETS = (10, 20, 50, 100, 200)
 SAME = {"rank": 16, "lam": 24.0}
+A_TENTH = {10_000_000: 0.1}
 
+# fmt: off
 ENTRIES = [
-    Entry(
-        name="mflib fit",
-        library="mflib",
-        kind="gradient",
-        unit="epoch of Adam, full batch",
-        prepare=mflib_ratings,
-        fit=mflib_fit,
-        cost=SAME | {"biases": False},
-        accuracy={},
-        budgets=ADAM_BUDGETS,
-    ),
-    Entry(
-        name="plain loop",
-        library="PyTorch",
-        kind="gradient",
-        unit="epoch of Adam, full batch",
-        prepare=torch_triples,
-        fit=plain_loop,
-        cost=SAME | {"batch_size": None},
-        accuracy={"passes": 100, "batch_size": None, "biases": True},
-        budgets=ADAM_BUDGETS,
-    ),
-    Entry(
-        name="plain loop, batches",
-        library="PyTorch",
-        kind="gradient",
-        unit="epoch of Adam, batches of 1024 by index",
-        prepare=torch_triples,
-        fit=plain_loop,
-        cost=SAME | {"loader": False},
-        share={10_000_000: 0.1},
-    ),
-    Entry(
-        name="plain loop, DataLoader",
-        library="PyTorch",
-        kind="gradient",
-        unit="epoch of Adam, batches of 1024",
-        prepare=torch_triples,
-        fit=plain_loop,
-        cost=SAME,
-        accuracy={"passes": 10, "biases": True},
-        budgets=(1, 2, 5, 10),
-        share={10_000_000: 0.1},
-    ),
-    Entry(
-        name="cornac MF",
-        library="cornac",
-        kind="gradient",
-        unit="epoch of SGD, with biases",
-        prepare=cornac_dataset,
-        fit=cornac_mf,
-        cost=SAME,
-        accuracy={},
-        budgets=SGD_BUDGETS,
-    ),
-    Entry(
-        name="scikit-surprise SVD",
-        library="scikit-surprise",
-        kind="gradient",
-        unit="epoch of SGD, with biases",
-        prepare=surprise_trainset,
-        fit=surprise_svd,
-        cost=SAME,
-        accuracy={},
-        budgets=SGD_BUDGETS,
-        threads=1,
-    ),
-    Entry(
-        name="mflib als",
-        library="mflib",
-        kind="ALS",
-        unit="sweep of ALS",
-        prepare=mflib_ratings,
-        fit=mflib_als,
-        cost=SAME | {"biases": False},
-    ),
-    Entry(
-        name="mflib als, biases",
-        library="mflib",
-        kind="ALS",
-        unit="sweep of ALS, with biases",
-        prepare=mflib_ratings,
-        fit=mflib_als,
-        cost=SAME,
-        accuracy={},
-        budgets=ALS_BUDGETS,
-    ),
-    Entry(
-        name="mflib als, weighted λ",
-        library="mflib",
-        kind="ALS",
-        unit="sweep of ALS, with biases",
-        prepare=mflib_ratings,
-        fit=mflib_als,
-        accuracy={"count_weighted": True},
-        budgets=ALS_BUDGETS,
-    ),
-    Entry(
-        name="LensKit BiasedMF",
-        library="lenskit",
-        kind="ALS",
-        unit="sweep of ALS, biases taken off before",
-        prepare=lenskit_dataset,
-        fit=lenskit_als,
-        cost=SAME,
-        accuracy={},
-        budgets=ALS_BUDGETS,
-    ),
-    Entry(
-        name="cmfrec CMF",
-        library="cmfrec",
-        kind="ALS",
-        unit="sweep of ALS by conjugate gradients, with biases",
-        prepare=sparse_matrix,
-        fit=cmfrec_cmf,
-        cost=SAME,
-        accuracy={},
-        budgets=ALS_BUDGETS,
-    ),
-    Entry(
-        name="implicit ALS",
-        library="implicit",
-        kind="ALS",
-        unit="sweep of ALS by conjugate gradients, another loss",
-        prepare=lambda data: sparse_matrix(data).tocsr(),
-        fit=implicit_als,
-        cost=SAME,
-    ),
-    Entry(
-        name="mflib gibbs",
-        library="mflib",
-        kind="Gibbs",
-        unit="sample, with biases",
-        prepare=mflib_ratings,
-        fit=mflib_gibbs,
-        cost={"rank": 16},
-        accuracy={},
-        budgets=GIBBS_BUDGETS,
-    ),
-    Entry(
-        name="myFM",
-        library="myfm",
-        kind="Gibbs",
-        unit="sample, with biases",
-        prepare=one_hot,
-        fit=myfm_gibbs,
-        cost={"rank": 16},
-        accuracy={},
-        budgets=GIBBS_BUDGETS,
-        threads=1,
-    ),
+    Entry("mflib fit", "mflib", "gradient", "epoch of Adam, full batch",
+          mflib_ratings, mflib_fit, SAME | {"biases": False}, {}, ADAM_BUDGETS),
+    Entry("plain loop", "PyTorch", "gradient", "epoch of Adam, full batch",
+          torch_triples, plain_loop, SAME | {"batch_size": None},
+          {"passes": 100, "batch_size": None, "biases": True}, ADAM_BUDGETS),
+    Entry("plain loop, batches", "PyTorch", "gradient",
+          "epoch of Adam, batches of 1024 by index",
+          torch_triples, plain_loop, SAME | {"loader": False}, share=A_TENTH),
+    Entry("plain loop, DataLoader", "PyTorch", "gradient",
+          "epoch of Adam, batches of 1024", torch_triples, plain_loop, SAME,
+          {"passes": 10, "biases": True}, (1, 2, 5, 10), share=A_TENTH),
+    Entry("cornac MF", "cornac", "gradient", "epoch of SGD, with biases",
+          cornac_dataset, cornac_mf, SAME, {}, SGD_BUDGETS),
+    Entry("scikit-surprise SVD", "scikit-surprise", "gradient",
+          "epoch of SGD, with biases",
+          surprise_trainset, surprise_svd, SAME, {}, SGD_BUDGETS, threads=1),
+    Entry("mflib als", "mflib", "ALS", "sweep of ALS",
+          mflib_ratings, mflib_als, SAME | {"biases": False}),
+    Entry("mflib als, biases", "mflib", "ALS", "sweep of ALS, with biases",
+          mflib_ratings, mflib_als, SAME, {}, ALS_BUDGETS),
+    Entry("mflib als, weighted λ", "mflib", "ALS", "sweep of ALS, with biases",
+          mflib_ratings, mflib_als, None, {"count_weighted": True}, ALS_BUDGETS),
+    Entry("LensKit BiasedMF", "lenskit", "ALS",
+          "sweep of ALS, biases taken off before",
+          lenskit_dataset, lenskit_als, SAME, {}, ALS_BUDGETS),
+    Entry("cmfrec CMF", "cmfrec", "ALS",
+          "sweep of ALS by conjugate gradients, with biases",
+          sparse_matrix, cmfrec_cmf, SAME, {}, ALS_BUDGETS),
+    Entry("implicit ALS", "implicit", "ALS",
+          "sweep of ALS by conjugate gradients, another loss",
+          lambda data: sparse_matrix(data).tocsr(), implicit_als, SAME),
+    Entry("mflib gibbs", "mflib", "Gibbs", "sample, with biases",
+          mflib_ratings, mflib_gibbs, {"rank": 16}, {}, GIBBS_BUDGETS),
+    Entry("myFM", "myfm", "Gibbs", "sample, with biases",
+          one_hot, myfm_gibbs, {"rank": 16}, {}, GIBBS_BUDGETS, threads=1),
 ]
+# fmt: on
 BY_NAME = {entry.name: entry for entry in ENTRIES}

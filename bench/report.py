@@ -20,11 +20,7 @@ OURS = {  # what of mflib answers to a library: an estimate, or an average over 
     "myfm": ("mflib gibbs",),
 }
 REFERENCE = {"gradient": "mflib fit", "ALS": "mflib als", "Gibbs": "mflib gibbs"}
-SIZES = {
-    100_000: "100 thousand",
-    1_000_000: "1 million",
-    10_000_000: "10 million",
-}
+SIZES = {100_000: "100 thousand", 1_000_000: "1 million", 10_000_000: "10 million"}
 
 
 def load(path: Path = RESULTS) -> Results:

@@ -20,7 +20,7 @@ from typing import Any
 
 from . import environments, floor, report
 from .data import SHAPES, SPLIT, saved
-from .libraries import ENTRIES, THREADS, Entry
+from .libraries import BY_NAME, ENTRIES, THREADS, Entry
 
 RESULTS = environments.ROOT / "bench" / "results.json"
 RANK = 16
@@ -42,22 +42,18 @@ class Process:
         self.entry = entry
         # implicit and cmfrec have threads of their own around BLAS, and ask for this.
         blas = 1 if entry.library in ("implicit", "cmfrec") else THREADS
-        threads = {
-            "BENCH_THREADS": THREADS,
-            "OMP_NUM_THREADS": THREADS,
-            "MKL_NUM_THREADS": THREADS,
-            "OPENBLAS_NUM_THREADS": blas,
-            "RAYON_NUM_THREADS": THREADS,
-            "LK_NUM_THREADS": THREADS,
-            "LK_NUM_BACKEND_THREADS": THREADS,
+        names = ("OMP", "MKL", "RAYON", "LK")
+        threads = {f"{name}_NUM_THREADS": str(THREADS) for name in names}
+        threads |= {
+            "BENCH_THREADS": str(THREADS),
+            "OPENBLAS_NUM_THREADS": str(blas),
+            "LK_NUM_BACKEND_THREADS": str(THREADS),
         }
+        python = environments.python(entry.library, folder)
         self.process = subprocess.Popen(
-            [
-                environments.python(entry.library, folder),
-                *("-m", "bench.worker", entry.name),
-            ],
+            [python, "-m", "bench.worker", entry.name],
             cwd=environments.ROOT,
-            env=os.environ | {name: str(value) for name, value in threads.items()},
+            env=os.environ | threads,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Not a pipe: one that nobody reads fills up, and progress bars then wait.
@@ -67,12 +63,9 @@ class Process:
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Send a request and wait for its answer."""
-        assert self.process.stdin
-        assert self.process.stdout
+        text = json.dumps({"do": do, **request})
         try:
-            print(
-                json.dumps({"do": do, **request}), file=self.process.stdin, flush=True
-            )
+            print(text, file=self.process.stdin, flush=True)
         except BrokenPipeError as error:
             raise Failed("the process ended") from error
         if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
@@ -90,6 +83,12 @@ class Process:
         """End the worker."""
         self.process.kill()
         self.process.communicate()
+
+
+def described(entry: Entry, *more: str) -> dict[str, Any]:
+    """Return what the results say of an entry."""
+    row = {"entry": entry.name, "library": entry.library, "kind": entry.kind}
+    return row | {name: getattr(entry, name) for name in more}
 
 
 def seconds_per_pass(
@@ -111,16 +110,8 @@ def cost(
     """Measure entries of one kind at one size, in turn."""
     workers: dict[str, tuple[Process, dict[str, Any], int]] = {}
     rows = {
-        entry.name: {
-            "entry": entry.name,
-            "library": entry.library,
-            "kind": entry.kind,
-            "unit": entry.unit,
-            "threads": entry.threads,
-            "size": size,
-            "share": entry.share.get(size, 1.0),
-            "seconds": [],
-        }
+        entry.name: described(entry, "unit", "threads")
+        | {"size": size, "share": entry.share.get(size, 1.0), "seconds": []}
         for entry in entries
     }
     path = str(saved(str(size), data))
@@ -130,9 +121,8 @@ def cost(
         if size in entry.share:
             setting["share"] = entry.share[size]
         try:
-            rows[entry.name]["prepare_seconds"] = worker.ask("prepare", path=path)[
-                "seconds"
-            ]
+            prepared = worker.ask("prepare", path=path)
+            rows[entry.name]["prepare_seconds"] = prepared["seconds"]
             # Warm-up: two passes, since some only tell the time between two.
             first = worker.ask("fit", passes=2, setting=setting)
             estimate = (first["span"] or (first["seconds"], 2))[0] / 2
@@ -208,12 +198,7 @@ def accuracy(
     workers, rows = {}, []
     for entry in entries:
         worker = Process(entry, folder)
-        row = {
-            "entry": entry.name,
-            "library": entry.library,
-            "kind": entry.kind,
-            "threads": entry.threads,
-        }
+        row = described(entry, "threads")
         try:
             worker.ask("prepare", path=path)
             chosen = choose(worker, grid)
@@ -231,9 +216,9 @@ def accuracy(
             worker.close()
     for row in rows:
         if "error" not in row:
-            budgets = {*workers[row["entry"]].entry.budgets, row["passes"]}
-            if row["setting_name"] == "default":
-                budgets = {row["passes"]}
+            budgets = {row["passes"]}
+            if row["setting_name"] == "tuned":
+                budgets.update(workers[row["entry"]].entry.budgets)
             row["curve"] = [
                 {"passes": passes, "seconds": [], "test": [], "validation": []}
                 for passes in sorted(budgets, key=lambda p: p or 0)
@@ -281,26 +266,17 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-movielens", action="store_true")
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="100 thousand ratings, one round, nothing tuned",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="add to the results that are stored"
-    )
+    parser.add_argument("--quick", action="store_true", help="small, one round")
+    parser.add_argument("--resume", action="store_true", help="add to what is stored")
     parser.add_argument("--envs", type=Path, default=environments.FOLDER)
     parser.add_argument("--data", type=Path, default=environments.FOLDER / "data")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    grid: Grid = RANKS, LAMBDAS
-    if options.quick:
-        options.rounds = 1
-        grid = (16,), (24.0,)
-    if options.sizes is None:
-        options.sizes = [100_000] if options.quick else list(SHAPES)
-    names = options.only or [entry.name for entry in ENTRIES]
-    entries = [entry for entry in ENTRIES if entry.name in names]
+    grid: Grid = ((16,), (24.0,)) if options.quick else (RANKS, LAMBDAS)
+    rounds = 1 if options.quick else options.rounds
+    sizes = [100_000] if options.quick else list(SHAPES)
+    sizes = sizes if options.sizes is None else options.sizes
+    entries = [e for e in ENTRIES if e.name in (options.only or BY_NAME)]
 
     results: dict[str, Any] = {"cost": [], "movielens": [], "libraries": {}, "runs": 0}
     if options.resume and options.output.exists():
@@ -316,15 +292,13 @@ def main() -> None:
     here = [e for e in entries if not results["libraries"][e.library]["missing"]]
     # Every entry is named, also those of a library that is missing.
     results["entries"] = [
-        {"entry": e.name, "library": e.library, "kind": e.kind, "unit": e.unit}
-        for e in ENTRIES
-        if e.library in results["libraries"]
+        described(e, "unit") for e in ENTRIES if e.library in results["libraries"]
     ]
     results |= {
         "runs": results["runs"] + 1,
         "date": datetime.date.today().isoformat(),
         "machine": machine(),
-        "rounds": options.rounds,
+        "rounds": rounds,
         "threads": THREADS,
         "rank": RANK,
         "split": SPLIT,
@@ -337,6 +311,13 @@ def main() -> None:
         text = json.dumps(results, indent=1, ensure_ascii=False)
         options.output.write_text(text + "\n", encoding="utf-8")
 
+    def replace(name: str, rows: list[dict[str, Any]], *keys: str) -> None:
+        def key(row: dict[str, Any]) -> list[Any]:
+            return [row[one] for one in keys]
+
+        new = [key(row) for row in rows]
+        results[name] = [row for row in results[name] if key(row) not in new] + rows
+
     print("What the machine could do at best", flush=True)
     results["floor"] = floor.measure(THREADS)
     results["least"] = [
@@ -348,16 +329,12 @@ def main() -> None:
         for size, shape in SHAPES.items()
         for kind in ("gradient", "ALS")
     ]
-    for size, kind in itertools.product(options.sizes, ("gradient", "ALS", "Gibbs")):
+    for size, kind in itertools.product(sizes, ("gradient", "ALS", "Gibbs")):
         chosen = [e for e in here if e.kind == kind and e.cost is not None]
         if chosen:
             print(f"{kind}, {size:,} ratings", flush=True)
-            done = {(e.name, size) for e in chosen}
-            results["cost"] = [
-                row
-                for row in results["cost"]
-                if (row["entry"], row["size"]) not in done
-            ] + cost(chosen, size, options.rounds, options.envs, options.data)
+            rows = cost(chosen, size, rounds, options.envs, options.data)
+            replace("cost", rows, "entry", "size")
             store()
     chosen = [e for e in here if e.accuracy is not None]
     if chosen and not options.no_movielens:
@@ -369,10 +346,8 @@ def main() -> None:
             print(f"  left out: {error}")
         else:
             print(f"  {path}")
-            done_names = {e.name for e in chosen}
-            results["movielens"] = [
-                row for row in results["movielens"] if row["entry"] not in done_names
-            ] + accuracy(chosen, grid, options.rounds, options.envs, options.data)
+            rows = accuracy(chosen, grid, rounds, options.envs, options.data)
+            replace("movielens", rows, "entry")
             results.pop("movielens_missing", None)
     store()
     print(report.render(results))

@@ -6,43 +6,26 @@ import numpy as np
 import pytest
 
 from bench import environments, floor, report
-from bench.libraries import BY_NAME, ENTRIES, given, per_rating, plain_loop
-from bench.run import RESULTS, Failed, Process
+from bench.libraries import BY_NAME, ENTRIES, given, per_rating, plain_loop, prediction
+from bench.run import RESULTS, Failed, Process, described
 from bench.worker import Worker
 
 LIBRARIES = {entry.library for entry in ENTRIES}
 
 
 def cost_row(name, size, seconds):
-    entry = BY_NAME[name]
-    return {
-        "entry": name,
-        "library": entry.library,
-        "kind": entry.kind,
-        "unit": entry.unit,
-        "threads": 2,
-        "size": size,
-        "share": 1.0,
-        "seconds": seconds,
-        "peak_mb": 100.0,
-    }
+    row = described(BY_NAME[name], "unit", "threads")
+    return row | {"size": size, "share": 1.0, "seconds": seconds, "peak_mb": 100.0}
 
 
-def fitted_row(name, errors, seconds, **more):
+def fitted_row(name, errors, seconds):
     points = [
         {"passes": i, "seconds": [s], "test": [e], "validation": [e]}
         for i, (s, e) in enumerate(zip(seconds, errors, strict=True))
     ]
-    row = {
-        "entry": name,
-        "library": BY_NAME[name].library,
-        "kind": BY_NAME[name].kind,
-        "setting_name": "tuned",
-        "setting": {"rank": 16, "lam": 24.0},
-        "passes": len(points) - 1,
-        "curve": points,
-    }
-    return row | more
+    row = {"setting_name": "tuned", "setting": {"rank": 16, "lam": 24.0}}
+    row |= {"passes": len(points) - 1, "curve": points}
+    return described(BY_NAME[name]) | row
 
 
 @pytest.fixture
@@ -51,22 +34,11 @@ def results():
     found["cmfrec"] = {"version": "", "missing": "cannot be installed: no compiler"}
     return {
         "date": "2026-01-02",
-        "machine": {
-            "processor": "Abacus",
-            "cores": "2",
-            "memory": "8 GB",
-            "system": "Linux",
-            "python": "3.11.0",
-        },
-        "rounds": 3,
-        "runs": 1,
-        "threads": 2,
-        "rank": 16,
+        "machine": dict.fromkeys(("system", "python"), "1.0")
+        | {"processor": "Abacus", "cores": "2", "memory": "8 GB"},
+        **{"rounds": 3, "runs": 1, "threads": 2, "rank": 16},
         "libraries": found,
-        "entries": [
-            {"entry": e.name, "library": e.library, "kind": e.kind, "unit": e.unit}
-            for e in ENTRIES
-        ],
+        "entries": [described(e, "unit") for e in ENTRIES],
         "least": [{"kind": "ALS", "size": 1_000_000, "seconds": 0.002}],
         "cost": [
             cost_row("mflib fit", 1_000_000, [0.01, 0.02, 0.012]),
@@ -79,8 +51,8 @@ def results():
             fitted_row("mflib als, biases", [0.95, 0.881, 0.87], [1.0, 2.0, 3.0]),
             fitted_row("cornac MF", [0.90, 0.88], [1.5, 2.5]),
             fitted_row("LensKit BiasedMF", [0.90, 0.86], [1.0, 2.0]),
-            {"entry": "myFM", "setting_name": "tuned", "error": "RuntimeError: no"}
-            | {"library": "myfm", "kind": "Gibbs"},
+            described(BY_NAME["myFM"])
+            | {"setting_name": "tuned", "error": "RuntimeError: no"},
         ],
     }
 
@@ -221,6 +193,13 @@ def test_settings_that_are_not_given_are_the_librarys_own():
     assert given(k=None, reg=0.0) == {"reg": 0.0}
     assert per_rating(None) is None
     assert per_rating(300.0) == 1.0
+
+
+def test_predictions_of_the_unknown_are_without_its_bias_and_factors():
+    b, c, factors = np.array([1.0, 2.0]), np.array([10.0]), np.ones((2, 3))
+    predict = prediction(100.0, b, c, factors, factors[:1], item=lambda ids: ids - 1)
+    users, items = np.array([0, 1, 1]), np.array([1, 1, 0])
+    assert predict(users, items).tolist() == [114.0, 115.0, 102.0]
 
 
 def test_least_time_is_that_of_bytes_or_of_arithmetic():

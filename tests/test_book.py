@@ -4,11 +4,12 @@ Each check is a function that lists what is wrong with a book. It runs on the bo
 is, and on the same book with one thing broken, where it must find something.
 """
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -106,13 +107,7 @@ def links_of(page: str, text: str) -> list[Link]:
 
 
 def resolve(page: str, path: str) -> str:
-    parts: list[str] = []
-    for part in (PurePosixPath(page).parent / path).parts:
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return "/".join(parts)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
 
 
 def links(book: Book) -> Iterator[Link]:

@@ -18,25 +18,14 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def build(tmp_path: Path):
-    """A function that builds a book of one page with this book's settings."""
+    """A function that builds a book of one page, and gives its report and HTML."""
 
-    def run(page: str) -> tuple[subprocess.CompletedProcess, Path]:
+    def run(page: str) -> tuple[subprocess.CompletedProcess, str]:
         done = tiny_book.build(tmp_path, {"page.md": f"# Title with $k$\n\n{page}\n"})
-        return done, tmp_path / "_build" / "html" / "chapters"
+        page = tmp_path / "_build" / "html" / "chapters" / "page.html"
+        return done, page.read_text(encoding="utf-8")
 
     return run
-
-
-@pytest.fixture
-def page(build):
-    """A function that gives the HTML of a page that builds without a warning."""
-
-    def read(text: str) -> str:
-        done, site = build(text)
-        assert done.returncode == 0, done.stdout
-        return (site / "page.html").read_text(encoding="utf-8")
-
-    return read
 
 
 def seen(page: str) -> str:
@@ -46,7 +35,7 @@ def seen(page: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", body))
 
 
-def test_formulas_wherever_they_stand(page) -> None:
+def test_formulas_wherever_they_stand(build) -> None:
     text = r"""
 In a line: $\lambda = 2\sigma^2/\tau^2$.
 
@@ -68,7 +57,8 @@ With $x < y$ & more: $a \& b$.
 A caption with $\theta$.
 ```
 """
-    result = page(text)
+    done, result = build(text)
+    assert done.returncode == 0, done.stdout
     assert result.count('class="katex-html"') >= 9
     assert result.count('class="katex-display"') == 1
     assert result.count("<math") == result.count('class="katex-html"')
@@ -81,7 +71,7 @@ A caption with $\theta$.
     assert "mathjax" not in result.replace("mathjax_ignore", "").lower()
 
 
-def test_numbers_are_those_of_sphinx(page) -> None:
+def test_numbers_are_those_of_sphinx(build) -> None:
     text = r"""
 $$
 a = 1 \\
@@ -109,7 +99,8 @@ $$ (eq-last)
 
 See {eq}`eq-first` and [](#eq-last).
 """
-    result = page(text)
+    done, result = build(text)
+    assert done.returncode == 0, done.stdout
     assert re.findall(r'class="eqno">\((\d+)\)', result) == ["1", "2", "3"]
     assert 'class="tag"' not in result
     assert "eqn-num" not in result  # how KaTeX numbers rows
@@ -120,26 +111,20 @@ See {eq}`eq-first` and [](#eq-last).
     assert names == ["Equation 1", "Equation", "Equation 2", "Equation", "Equation 3"]
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "problem"),
-    [
-        pytest.param(r"Here: $\frac{1}{2$.", 3, "expected '}'", id="in a line"),
-        pytest.param("\n$$\n\\lamda\n$$", 4, r"\lamda", id="unknown command"),
-        pytest.param(
-            "\\begin{align}\na & b \\nope\n\\end{align}", 3, r"\nope", id="amsmath"
-        ),
-        pytest.param("$λ x$ and $x_ö$", 3, "unicodeTextInMathMode", id="not TeX's"),
-    ],
-)
-def test_a_bad_formula_fails_the_build_and_says_where(
-    build, text, line, problem
-) -> None:
-    done, _ = build(text)
+def test_bad_formulas_fail_the_build_which_says_where(build) -> None:
+    bad = {
+        3: ("Here: $\\frac{1}{2$.\n", "expected '}'"),
+        6: ("\n$$\n\\lamda\n$$\n", r"\lamda"),
+        10: ("\\begin{align}\na & b \\nope\n\\end{align}\n", r"\nope"),
+        14: ("$λ x$ and $x_ö$", "unicodeTextInMathMode"),
+    }
+    done, _ = build("\n".join(text for text, _ in bad.values()))
     assert done.returncode != 0
-    (warning,) = [x for x in done.stdout.splitlines() if "WARNING" in x]
-    assert f"page.md:{line}: WARNING" in warning
-    assert "KaTeX" in warning
-    assert problem in warning
+    warnings = [line for line in done.stdout.splitlines() if "WARNING" in line]
+    for warning, (line, (_, problem)) in zip(warnings, bad.items(), strict=True):
+        assert f"page.md:{line}: WARNING" in warning
+        assert "KaTeX" in warning
+        assert problem in warning
 
 
 def test_a_node_that_ends_is_reported(monkeypatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tests import tiny_book
-from tools.chapters import launch_problems, launch_source
+from tools.chapters import KERNELSPEC, launch_problems, launch_source
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -96,10 +96,6 @@ def test_a_link_elsewhere_is_seen(link: str) -> None:
     assert strangers(f"See [this]({link}).")
 
 
-def test_the_citation_names_the_address() -> None:
-    assert yaml.safe_load(text("CITATION.cff"))["repository-code"] == URL
-
-
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "chapters").glob("[0-9]*.ipynb")), ids=lambda path: path.stem
 )
@@ -119,8 +115,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A chapter's page, built with the project's own settings."""
     folder = tmp_path_factory.mktemp("launch")
     cells = [new_markdown_cell("# A"), new_code_cell("2.5", execution_count=1)]
-    kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    notebook = new_notebook(cells=cells, metadata={"kernelspec": kernelspec})
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": KERNELSPEC})
     done = tiny_book.build(folder, {"01-a.ipynb": nbformat.writes(notebook)})
     assert done.returncode == 0, done.stdout
     return folder / "_build" / "html" / "chapters" / "01-a.html"
@@ -265,18 +260,11 @@ def test_windows_runs_the_lines_without_make() -> None:
 def test_publishing_stops_in_another_repository(name: str, status: int) -> None:
     steps = JOBS["publish.yml: build"]["steps"]
     (check,) = (step["run"] for step in steps if "_config.yml" in step.get("name", ""))
-    env = {
-        "PATH": os.environ["PATH"],
-        "GITHUB_SERVER_URL": "https://github.com",
-        "GITHUB_REPOSITORY": name,
-    }
+    env = {"PATH": os.environ["PATH"], "GITHUB_SERVER_URL": "https://github.com"}
+    env["GITHUB_REPOSITORY"] = name
+    command = ["bash", "-e", "-c", check]
     done = subprocess.run(
-        ["bash", "-e", "-c", check],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
+        command, cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == status
     assert ("::error::_config.yml says" in done.stdout) == bool(status)

@@ -391,10 +391,8 @@ def run(paths: list[Path], timeout: int) -> int:
                 if no_movielens is None:
                     no_movielens = why_no_movielens()
                 if no_movielens:
-                    print(
-                        f"{path}: left as it is, MovieLens is not at hand: "
-                        f"{no_movielens}"
-                    )
+                    why = f"MovieLens is not at hand: {no_movielens}"
+                    print(f"{path}: left as it is, {why}")
                     continue
             new = execute(path, timeout)
         except (RuntimeError, ValueError) as error:

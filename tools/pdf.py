@@ -11,7 +11,6 @@ import argparse
 import copy
 import io
 import re
-import shutil
 import sys
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -21,14 +20,13 @@ from urllib.parse import urldefrag, urljoin
 from bs4 import BeautifulSoup, Tag
 from pypdf import PdfReader
 
+from tools.browser import SITE, chromium
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-SITE = Path(__file__).parents[1] / "_build" / "html"
 NAME = "matrix-factorization.pdf"
 START = "chapters/intro.html"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 # What is between the pages' margins (print.css), at 96 pixels per inch.
 WIDTH = 680
@@ -38,9 +36,8 @@ SHORT = 20
 
 # Once all is typeset: shrink what is wider than the paper.
 FIT = """async () => {
-  await window.MathJax?.startup?.promise;
   await document.fonts.ready;
-  const wide = "table, mjx-container[display=true], .katex-display, div.math";
+  const wide = "table, .katex-display, div.math";
   for (const thing of document.querySelectorAll(wide)) {
     let room = thing.parentElement;
     while (getComputedStyle(room).display === "inline") room = room.parentElement;
@@ -96,10 +93,9 @@ def article(page: Path, pages: set[Path], head: Tag) -> Tag:
         thing.decompose()
     for thing in body.select("[id]"):
         thing["id"] = anchor(page, thing["id"])
-    for thing in body.select("[aria-labelledby], [aria-describedby]"):
-        for name in ("aria-labelledby", "aria-describedby"):
-            if ids := thing.get(name):
-                thing[name] = " ".join(anchor(page, i) for i in ids.split())
+    for name in ("aria-labelledby", "aria-describedby"):
+        for thing in body.select(f"[{name}]"):
+            thing[name] = " ".join(anchor(page, i) for i in thing[name].split())
     for image in body.select("img[src]"):
         image["src"] = urljoin(page.as_uri(), image["src"])
     for link in body.select("a[href]"):
@@ -114,9 +110,8 @@ def article(page: Path, pages: set[Path], head: Tag) -> Tag:
     # What the site folds away is shown: hidden code, and the sliders' tables.
     for folded in body.select("details:not(.solution)"):
         folded["open"] = ""
-    for summary in body.select("details.hide > summary"):
-        summary.decompose()
     for folded in body.select("details.hide"):
+        folded.summary.decompose()
         folded.unwrap()
     for code in body.select(".cell_input, .cell_output"):
         if code.get_text().count("\n") <= SHORT:
@@ -129,13 +124,12 @@ def move_solutions(book: BeautifulSoup, bodies: list[Tag]) -> Tag | None:
     chapter = book.new_tag("div", attrs={"class": "chapter", "id": "solutions"})
     chapter.append(book.new_tag("h1", string="Solutions"))
     for body in bodies:
-        found = []
-        for section in body.select("section:has(> h3)"):
-            if not re.search(r"Exercise \d", section.h3.get_text()):
-                continue
-            parts = section.select(".tag_hide-cell, details.solution")
-            if parts:
-                found.append((section, parts))
+        found = [
+            (section, parts)
+            for section in body.select("section:has(> h3)")
+            if re.search(r"Exercise \d", section.h3.get_text())
+            and (parts := section.select(".tag_hide-cell, details.solution"))
+        ]
         if not found:
             continue
         title = book.new_tag("h2")
@@ -212,12 +206,10 @@ def join(site: Path) -> BeautifulSoup:
     pages = {page for _, page in parts}
     start = parts[0][1]
     book = read(start)
-    for thing in book.head.select("link[rel=stylesheet], script[src]"):
-        name = "href" if thing.name == "link" else "src"
-        thing[name] = urljoin(start.as_uri(), thing[name])
-    for script in book.select("script"):  # none but those that typeset formulas
-        if "mathjax" not in (script.get("src", "") + script.get_text()).lower():
-            script.decompose()
+    for thing in book.head.select("link[rel=stylesheet]"):
+        thing["href"] = urljoin(start.as_uri(), thing["href"])
+    for script in book.select("script"):
+        script.decompose()
     for thing in book.head.select("link:not([rel=stylesheet])"):
         thing.decompose()
     book.html["data-theme"] = book.html["data-mode"] = "light"
@@ -317,18 +309,11 @@ def main() -> None:
     site = parser.parse_args().site.resolve()
     if not (site / START).exists():
         sys.exit(f"no site in {site}: run make book")
-    found = [path for path in map(shutil.which, CHROMIUM) if path]
-    if not found:
-        sys.exit(
-            f"The PDF is printed by Chromium, and none of {', '.join(CHROMIUM)} is on "
-            "the PATH (Debian: apt-get install chromium)"
-        )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found[0], args=FLAGS)
-        pdf = print_book(browser, site)
-        browser.close()
+    try:
+        with chromium() as browser:
+            pdf = print_book(browser, site)
+    except FileNotFoundError as error:
+        sys.exit(f"The PDF is printed by Chromium: {error}")
     out = site / NAME
     out.write_bytes(pdf)
     n_pages = len(PdfReader(io.BytesIO(pdf)).pages)

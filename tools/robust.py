@@ -16,7 +16,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
@@ -29,41 +30,38 @@ CHAPTERS = ROOT / "chapters"
 LOCALES = ("de_DE.UTF-8", "fr_FR.UTF-8", "en_US.UTF-8", "C.UTF-8", "C")
 TIME_ZONE = "Pacific/Auckland"
 
-SHUFFLED, ELSEWHERE, ROUNDING = "shuffled", "elsewhere", "rounding"
-THREADS = {
-    f"threads-{threads}-{instructions}": {
-        "OMP_NUM_THREADS": threads,
-        "ATEN_CPU_CAPABILITY": instructions,
-    }
-    for threads, instructions in product("12", ("default", "avx2"))
+SHUFFLED, ELSEWHERE, ROUNDING, PLAIN = "shuffled", "elsewhere", "rounding", "plain"
+# Variables, by setting. What PyTorch's linear algebra (MKL) and NumPy's (OpenBLAS) take
+# the processor for changes nothing on one of another kind, such as ARM.
+VARIABLES = {
+    **{
+        f"threads-{threads}-{instructions}": {
+            "OMP_NUM_THREADS": threads,
+            "ATEN_CPU_CAPABILITY": instructions,
+        }
+        for threads, instructions in product("12", ("default", "avx2"))
+    },
+    **{
+        f"{library}-{value.lower()}": {variable: value}
+        for library, variable, values in (
+            ("mkl", "MKL_CBWR", ("COMPATIBLE", "AVX2", "AVX512")),
+            ("mkl-enables", "MKL_ENABLE_INSTRUCTIONS", ("SSE4_2", "AVX2", "AVX512")),
+            ("openblas", "OPENBLAS_CORETYPE", ("Nehalem", "Haswell")),
+        )
+        for value in values
+    },
 }
-# What PyTorch's linear algebra (MKL) and NumPy's (OpenBLAS) take the processor for;
-# on a processor of another kind, such as ARM, this changes nothing.
-PROCESSORS = {
-    f"{library.lower()}-{value.lower()}": {variable: value}
-    for library, variable, values in (
-        ("MKL", "MKL_CBWR", ("COMPATIBLE", "AVX2", "AVX512")),
-        ("MKL-enables", "MKL_ENABLE_INSTRUCTIONS", ("SSE4_2", "AVX2", "AVX512")),
-        ("OpenBLAS", "OPENBLAS_CORETYPE", ("Nehalem", "Haswell")),
-    )
-    for value in values
-}
-SETTINGS = (*THREADS, *PROCESSORS, ELSEWHERE, SHUFFLED, ROUNDING)
-PLAIN = "plain"
+SETTINGS = (*VARIABLES, ELSEWHERE, SHUFFLED, ROUNDING)
 
 
 def foreign_locale() -> str:
     """Return the first of LOCALES that is installed."""
     before = locale.setlocale(locale.LC_ALL)
-    try:
-        for name in LOCALES:
-            try:
-                locale.setlocale(locale.LC_ALL, name)
-            except locale.Error:
-                continue
+    for name in LOCALES:
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_ALL, name)
+            locale.setlocale(locale.LC_ALL, before)
             return name
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
     raise AssertionError("every machine has the locale C")
 
 
@@ -74,14 +72,7 @@ def environment(setting: str) -> dict[str, str]:
     if setting == ROUNDING:  # the kernel imports tools.rounding before its first cell
         startup = ROOT / "tools" / "rounding_startup.py"
         return {STARTUP: str(startup), "PYTHONPATH": str(ROOT)}
-    return {**THREADS, **PROCESSORS}.get(setting, {})
-
-
-def in_order(notebooks: list[Path], setting: str, seed: int) -> list[Path]:
-    """Return the notebooks in the order in which a setting runs them."""
-    if setting != SHUFFLED:
-        return notebooks
-    return random.Random(seed).sample(notebooks, len(notebooks))
+    return VARIABLES.get(setting, {})
 
 
 def run_once(
@@ -92,23 +83,17 @@ def run_once(
     command = [sys.executable, "-m", "pytest", "-q", "-rs", *gates]
     if workers:
         command += ["-n", str(workers), "--dist", "loadfile"]
+    command += [f"--nbval-cell-timeout={timeout}", *map(str, notebooks)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = subprocess.run(
-        [*command, f"--nbval-cell-timeout={timeout}", *map(str, notebooks)],
+        command,
         cwd=ROOT,
         env={**os.environ, **changed},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        **pipes,
     )
     return done.returncode == 0, done.stdout
-
-
-def runs(settings: list[str], times: int, seed: int) -> Iterator[tuple[str, int]]:
-    """Yield the setting and the seed of each run."""
-    for turn in range(times):
-        for setting in settings:
-            yield setting, seed + turn
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -136,12 +121,13 @@ def main(arguments: list[str] | None = None) -> int:
     seed = random.randrange(10**6) if options.seed is None else options.seed
 
     start = time.monotonic()
-    plan = list(runs(settings, options.times, seed))
-    for number, (setting, seed_of_run) in enumerate(plan, start=1):
+    plan = list(product(range(options.times), settings))
+    for number, (turn, setting) in enumerate(plan, start=1):
         changed = environment(setting)
-        order = in_order(sorted(notebooks), setting, seed_of_run)
+        order, seed_of_run = sorted(notebooks), seed + turn
         words = [setting, *(f"{name}={value}" for name, value in changed.items())]
         if setting == SHUFFLED:
+            random.Random(seed_of_run).shuffle(order)
             words += [f"--seed {seed_of_run}:", ", ".join(path.stem for path in order)]
         print(f"{number}/{len(plan)} {' '.join(words)}", flush=True)
         begun = time.monotonic()

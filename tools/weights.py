@@ -7,25 +7,15 @@ and are only printed; bytes and layout shift have budgets, and this program fail
 one is exceeded.
 """
 
-import gzip
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-SITE = Path(__file__).parents[1] / "_build" / "html"
+from tools.browser import SITE, chromium, pages, served
+
 START = "chapters/intro.html"
-
 FIRST_KB, NEXT_KB, SHIFT = 600, 250, 0.02
-
 PHONE, DESK = 390, 1280
 SLOW = {"latency": 150, "downloadThroughput": 200_000, "uploadThroughput": 93_750}
 SLOWER_CPU = 4
-
-COMPRESSED = {".html", ".css", ".js", ".svg", ".json", ".txt", ".inv"}
 
 # Layout shift that no key or tap explains, from the first paint on.
 OBSERVE = """(() => {
@@ -44,64 +34,16 @@ SCROLL = """async () => {
     await pause(30);
   }
   await pause(300);
+  return window.layoutShift;
 }"""
-
-
-class Compressing(SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args) -> None:
-        pass
-
-    def handle(self) -> None:
-        with suppress(ConnectionError):  # a window was closed
-            super().handle()
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        body = content(path)
-        self.send_response(200)
-        self.send_header("Content-Type", self.guess_type(path))
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "max-age=600")
-        if path.suffix in COMPRESSED:
-            self.send_header("Content-Encoding", "gzip")
-        self.end_headers()
-        self.wfile.write(body)
-
-
-@cache
-def content(path: Path) -> bytes:
-    body = path.read_bytes()
-    return gzip.compress(body, mtime=0) if path.suffix in COMPRESSED else body
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder from this machine, compressed, and give its address."""
-    content.cache_clear()
-    handler = partial(Compressing, directory=folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        http.daemon_threads = True
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-
-
-def pages(site: Path) -> list[str]:
-    """Return the pages' paths. The first address only goes on to the introduction."""
-    found = {str(path.relative_to(site)) for path in site.rglob("*.html")}
-    return sorted(p for p in found if p != "index.html" and "_static/" not in p)
+READY = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd / 1000"
 
 
 @dataclass
 class Weight:
     page: str
     first: float  # kilobytes over the wire, the larger of phone and desk
-    next: float
+    next: float  # on the phone, of addresses that the introduction does not load
     requests: int
     seconds: float  # to DOMContentLoaded, on a slow phone
     shift: float  # with scrolling to the end, the larger of phone and desk
@@ -128,95 +70,86 @@ class Window:
         self.context.add_init_script(OBSERVE)
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
-        self.bytes = self.requests = 0
+        self.address: dict[str, str] = {}  # by request
+        self.bytes: dict[str, int] = {}  # by request
         chrome = self.context.new_cdp_session(self.page)
         chrome.send("Network.enable")
+        chrome.on("Network.requestWillBeSent", self._name)
         chrome.on("Network.loadingFinished", self._count)
         if slower_cpu:
             chrome.send("Network.emulateNetworkConditions", {"offline": False, **SLOW})
             chrome.send("Emulation.setCPUThrottlingRate", {"rate": slower_cpu})
 
+    def _name(self, event) -> None:
+        self.address[event["requestId"]] = event["request"]["url"]
+
     def _count(self, event) -> None:
         if event["encodedDataLength"]:  # else it came from the cache
-            self.bytes += event["encodedDataLength"]
-            self.requests += 1
+            self.bytes[event["requestId"]] = event["encodedDataLength"]
 
-    def open(self, url: str) -> float:
-        """Open a page, and return the kilobytes that it takes."""
-        before = self.bytes
+    def open(self, url: str) -> dict[str, float]:
+        """Open a page, and return the kilobytes of each address that it loads."""
         self.page.goto(url, wait_until="networkidle")
         self.page.evaluate("document.fonts.ready.then(() => 0)")
-        self.page.wait_for_load_state("networkidle")
-        return (self.bytes - before) / 1000
+        kilobytes: dict[str, float] = {}
+        for request, size in self.bytes.items():
+            name = self.address[request]
+            kilobytes[name] = kilobytes.get(name, 0) + size / 1000
+        return kilobytes
 
-    def seconds(self) -> float:
-        return (
-            self.page.evaluate(
-                "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
-            )
-            / 1000
-        )
 
-    def shift(self) -> float:
-        self.page.evaluate(SCROLL)
-        self.page.wait_for_load_state("networkidle")
-        return self.page.evaluate("window.layoutShift")
+def loaded(browser, url: str) -> set[str]:
+    """Return the addresses that a page loads on a phone: the browser's cache, then."""
+    window = Window(browser, PHONE)
+    try:
+        return set(window.open(url))
+    finally:
+        window.context.close()
 
 
 def weigh(
-    browser, address: str, page: str, *, start: str = START, slower_cpu: float = 1
+    browser, address: str, page: str, known: set[str], *, slower_cpu: float = 1
 ) -> Weight:
-    """Weigh a page; ``seconds`` are those of a slow phone if ``slower_cpu`` says so."""
-    url = f"{address}/{page}"
+    """Weigh a page, for a reader with and without the addresses ``known`` in the cache.
+
+    ``seconds`` are those of a slow phone if ``slower_cpu`` says so.
+    """
     phone = Window(browser, PHONE, slower_cpu=slower_cpu)
     desk = Window(browser, DESK)
-    warm = Window(browser, PHONE)
     try:
-        first = max(phone.open(url), desk.open(url))
-        warm.open(f"{address}/{start}")
+        on_phone, on_desk = (w.open(f"{address}/{page}") for w in (phone, desk))
         return Weight(
             page=page,
-            first=first,
-            requests=phone.requests,
-            next=warm.open(url) if page != start else 0.0,
-            seconds=phone.seconds(),
-            shift=max(phone.shift(), desk.shift()),
+            first=max(sum(on_phone.values()), sum(on_desk.values())),
+            next=sum(on_phone[url] for url in on_phone.keys() - known),
+            requests=len(on_phone),
+            seconds=phone.page.evaluate(READY),
+            shift=max(window.page.evaluate(SCROLL) for window in (phone, desk)),
         )
     finally:
-        for window in (phone, desk, warm):
-            window.context.close()
+        phone.context.close()
+        desk.context.close()
 
 
 def main() -> int:
-    from playwright.sync_api import sync_playwright
-
-    from tests.browser.conftest import CHROMIUM, FLAGS, shutil
-
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if chromium is None:
-        print(f"No browser: none of {', '.join(CHROMIUM)} is on the PATH")
-        return 2
-    found = pages(SITE)
+    found = [page for page in pages() if page != "index.html"]  # which leads to START
     if not found:
         print(f"No site in {SITE}: run make book")
         return 2
     problems = []
     print(f"{'page':40}{'first':>6}{'next':>7}{'req-':>7}{'DOM':>9}{'layout':>8}")
     print(f"{'':40}{'KB':>6}{'KB':>7}{'uests':>7}{'ready s':>9}{'shift':>8}")
-    with served(SITE) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with served(SITE) as address, chromium() as browser:
+        known = loaded(browser, f"{address}/{START}")
         for page in found:
-            w = weigh(browser, address, page, slower_cpu=SLOWER_CPU)
+            w = weigh(browser, address, page, known, slower_cpu=SLOWER_CPU)
             print(
                 f"{w.page:40}{w.first:6.0f}{w.next:7.0f}{w.requests:7}"
                 f"{w.seconds:9.1f}{w.shift:8.3f}",
                 flush=True,
             )
             problems += w.problems()
-        browser.close()
-    print(f"{'budget':40}{FIRST_KB:6}{NEXT_KB:7}{'':16}{SHIFT:8}")
-    for problem in problems:
-        print(problem)
+    print(f"{'budget':40}{FIRST_KB:6}{NEXT_KB:7}{'':16}{SHIFT:8}", *problems, sep="\n")
     return bool(problems)
 
 

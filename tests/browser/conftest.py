@@ -1,26 +1,13 @@
 """Headless Chromium, folders served from this machine, and what pages do wrong."""
 
-import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-SITE = Path(__file__).parents[2] / "_build" / "html"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+from tools.browser import SITE, chromium, pages, served
+
 SCHEMES = ("light", "dark")
 WIDTHS = (1280, 390)
 
@@ -35,7 +22,7 @@ SETTLED = """async () => {
 # annotation.
 RAW_TEX = r"""() => {
   const skipped =
-    "script, style, noscript, annotation, .katex-mathml, mjx-container, code";
+    "script, style, noscript, annotation, .katex-mathml, code";
   const isCode = (e) => e.closest(".highlight") && !e.closest(".highlight-myst-ansi");
   const seen = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -84,7 +71,7 @@ MARK_ALIKE = """() => {
   }
   const seen = new Set();
   const words = document.querySelectorAll(
-    "pre span, td, th, .katex *, mjx-container *");
+    "pre span, td, th, .katex *");
   for (const word of words) {
     if (!word.checkVisibility()) continue;
     const own = getComputedStyle(word);
@@ -117,6 +104,10 @@ AXE = {
     "preload": False,  # it would ask for style sheets again, at other addresses
     "rules": {"label-content-name-mismatch": {"enabled": True}},
 }
+COLOURS = {**AXE, "rules": {}, "runOnly": ["color-contrast"]}
+
+ENDED = """() => Promise.all(
+  document.getAnimations().map((a) => a.finished.catch(() => 0))).then(() => 0)"""
 
 
 def pytest_collection_modifyitems(items) -> None:
@@ -128,58 +119,25 @@ def pytest_collection_modifyitems(items) -> None:
 
 def pytest_generate_tests(metafunc) -> None:
     """Run a test that takes ``path`` on every page, ``slider_path`` on some."""
-    # Pages only: _static holds fragments that the theme includes. Those of mflib's
-    # source are made alike: one stands for them.
-    pages = sorted(
-        page
-        for page in SITE.rglob("*.html")
-        if page.parent.name != "_static"
-        and ("_modules" not in page.parts or page.stem == "als")
-    )
-    with_slider = [
-        page
-        for page in pages
-        if 'class="mflib-slider"' in page.read_text(encoding="utf-8")
+    # mflib's sources are pages made alike: one stands for them.
+    found = [p for p in pages() if "_modules/" not in p or p.endswith("/als.html")]
+    sliders = [
+        p for p in found if 'class="mflib-slider"' in (SITE / p).read_text("utf-8")
     ]
-    for name, found, reason in (
-        ("path", pages, f"no site in {SITE}: run make book"),
-        ("slider_path", with_slider, f"no page in {SITE} has a slider"),
-    ):
+    for name, paths in {"path": found, "slider_path": sliders}.items():
         if name in metafunc.fixturenames:
-            paths = [str(page.relative_to(SITE)) for page in found]
+            reason = f"no such page in {SITE}: run make book"
             nothing = pytest.param("", marks=pytest.mark.skip(reason=reason))
             metafunc.parametrize(name, paths or [nothing])
 
 
 @pytest.fixture(scope="session")
 def browser():
-    sync_api = pytest.importorskip(
-        "playwright.sync_api",
-        reason="no playwright: pip install -r requirements/browser.txt",
-    )
-    found = [path for path in map(shutil.which, CHROMIUM) if path]
-    if not found:
-        pytest.skip(f"no browser: none of {', '.join(CHROMIUM)} is on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found[0], args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args) -> None:
-        pass
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder from this machine, and give its address."""
-    with ThreadingHTTPServer(
-        ("127.0.0.1", 0), partial(Quiet, directory=folder)
-    ) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
+    try:
+        with chromium() as browser:
+            yield browser
+    except (ImportError, FileNotFoundError) as error:
+        pytest.skip(f"{error}; playwright: pip install -r requirements/browser.txt")
 
 
 @pytest.fixture(scope="session")
@@ -257,19 +215,30 @@ class Visit:
     def open_folds(self) -> None:
         self.page.evaluate(OPEN_FOLDS)
 
-    def violations(self) -> list[str]:
-        """Return what axe-core finds wrong anywhere on the page."""
+    def violations(self, within: str = "html", options=AXE) -> list[str]:
+        """Return what axe-core finds wrong in some elements of the page."""
         from axe_playwright_python.base import AXE_SCRIPT
         from axe_playwright_python.sync_playwright import Axe
 
-        self.page.evaluate(MARK_ALIKE)
-        found = Axe(AXE_SCRIPT + ONE_OF_ALIKE).run(self.page, options=AXE)
+        if within == "html":
+            self.page.evaluate(MARK_ALIKE)
+        axe = Axe(AXE_SCRIPT + ONE_OF_ALIKE)
+        found = axe.run(self.page, context=within, options=options)
         assert found.response["passes"]  # it has looked
         return [
             f"{v['id']}: {node['html']} {node['failureSummary']}"
             for v in found.response["violations"]
             for node in v["nodes"]
         ]
+
+    def prefer(self, scheme: str) -> None:
+        """Change the system's colours, and wait for the page to follow."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.wait_for_function(
+            "s => getComputedStyle(document.documentElement).colorScheme === s",
+            arg=scheme,
+        )
+        self.page.evaluate(ENDED)
 
 
 @pytest.fixture
