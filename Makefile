@@ -80,8 +80,8 @@ test: $(TESTER) $(KATEX)
 	@echo "5/9 Notebooks are canonical, executed and clean"
 	@$(BIN)/python tools/chapters.py --check
 	@echo "6/9 Every cell runs and gives the stored outputs and figures: pytest --nbval"
-	@$(BIN)/python -m pytest -q -rs -p tests.nbval_gate --nbval --nbval-current-env \
-	    --nbval-cell-timeout=$(CELL_TIMEOUT) chapters
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n 2 --dist loadfile \
+	    -p tests.nbval_gate --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) chapters
 	@echo "7/9 The lecture's chapters hold with the last digit of their arithmetic disturbed"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tools.robust --timeout 600 --workers 2 $(LECTURE) rounding
 	@echo "8/9 The site builds without a warning"
@@ -145,7 +145,7 @@ ARM_APT := apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures::=arm64 
 ARM_TORCH := torch==2.10.0
 ARM_PIP := $(PIP) install -qq --only-binary=:all: $(addsuffix _aarch64,$(addprefix \
     --platform=manylinux,_2_28 _2_27 _2_26 _2_24 _2_17 2014))
-ARM_TESTS := $(ARITHMETIC) tests/test_hostile.py tests/test_movielens.py tests/test_torch_state.py
+ARM_TESTS := $(ARITHMETIC) $(addprefix tests/test_,files.py hostile.py how_do_i.py movielens.py)
 ARM_CHAPTERS := $(wildcard chapters/0[125]-*.ipynb)
 
 arm: $(ARM)/stamp
