@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mflib import make_low_rank_ratings, rmse, seeded
+from mflib.book import lecture_ratings
 
 
 def test_seeds_of_64_bits():
@@ -90,6 +91,15 @@ def test_defaults_are_those_of_the_docstring():
         name: stated[name] for name in ("tau", "sigma", "mean")
     }
     assert not truth.b.any()
+
+
+def test_lecture_ratings_differ_in_what_is_changed():
+    ratings, truth = lecture_ratings()
+    assert (len(ratings), truth.U.shape, truth.sigma) == (12_000, (300, 4), 0.5)
+    more, same_truth = lecture_ratings(density=0.4, sigma=0.25)
+    assert (len(more), same_truth.sigma) == (24_000, 0.25)
+    torch.testing.assert_close(same_truth.U, truth.U)
+    assert not torch.equal(lecture_ratings(1)[1].U, truth.U)
 
 
 @pytest.mark.parametrize(

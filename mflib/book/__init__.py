@@ -1,5 +1,6 @@
-"""What only the book's pages need: one style, the figures they share, their sources."""
+"""What only the book's pages need: one style, shared ratings and figures, sources."""
 
+from mflib.book.data import lecture_ratings
 from mflib.book.figures import plot_errors, plot_observed
 from mflib.book.slider import slider_figure
 from mflib.book.source import show_source
@@ -8,6 +9,7 @@ from mflib.book.style import LINES, PALETTE, use_style
 __all__ = [
     "LINES",
     "PALETTE",
+    "lecture_ratings",
     "plot_errors",
     "plot_observed",
     "show_source",
