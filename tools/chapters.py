@@ -28,16 +28,17 @@ from jupyter_client.manager import AsyncKernelManager
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from nbclient import NotebookClient
-from nbclient.exceptions import (
-    CellExecutionError,
-    CellTimeoutError,
-    DeadKernelError,
-)
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_METADATA = ("tags", "mystnb", "jupyter")
+# What the fold of a cell says that only asserts.
+CHECKS_FOLD = {
+    "code_prompt_show": "Show the checks",
+    "code_prompt_hide": "Hide the checks",
+}
 
 LAUNCH = """\
 # Where the book is not installed, as on Colab: fetch its package.
@@ -183,6 +184,8 @@ def canonical_cell(cell: NotebookNode) -> NotebookNode:
             new.metadata["jupyter"] = {"outputs_hidden": True, "source_hidden": True}
         new.execution_count = cell.execution_count
         new.outputs = merged_streams(cell.outputs)
+        if "hide-input" in new.metadata.get("tags", []) and not new.outputs:
+            new.metadata["mystnb"] = {**new.metadata.get("mystnb", {}), **CHECKS_FOLD}
     elif cell.get("attachments"):
         new.attachments = cell.attachments
     return new
