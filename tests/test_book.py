@@ -1,7 +1,7 @@
-"""The back matter agrees with the chapters, and links between pages lead somewhere.
+"""The back matter agrees with the chapters, links lead somewhere, cells are short.
 
-Each check is a function that lists what is wrong with a book. It runs on the book as it
-is, and on the same book with one thing broken, where it must find something.
+Each check is a function that lists what is wrong. It runs on the book as it is, and on
+the same with one thing broken, where it must find something.
 """
 
 import posixpath
@@ -295,3 +295,56 @@ def test_what_is_broken_is_found(check, page, old, new, problem) -> None:
     broken = {**book, page: book[page].replace(old, new)}
     found = list(check(broken))
     assert any(re.search(problem, x) for x in found), found
+
+
+# -- the code -------------------------------------------------------------------------
+
+LONGEST = 15  # lines of a cell that a reader sees
+FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
+EXEMPT = {"05-weight-decay.ipynb", "06-movielens.ipynb", "07-how-fast-how-good.ipynb"}
+
+
+def long_cells(cells: list[nbformat.NotebookNode]) -> Iterator[str]:
+    for number, cell in enumerate(cells, start=1):
+        if cell.cell_type == "code" and not FOLDED & set(cell.metadata.get("tags", [])):
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            if len(lines) > LONGEST:
+                yield f"cell {number}: {len(lines)} lines, from {lines[0]!r}"
+
+
+def unfit_folds(cells: list[nbformat.NotebookNode]) -> Iterator[str]:
+    """Folds that hide more than drawing and assertions, or assertions unseen."""
+    for number, cell in enumerate(cells, start=1):
+        tags = set(cell.metadata.get("tags", []))
+        if "remove-input" in tags:
+            yield f"cell {number}: a reader cannot open it, tag it hide-input"
+        elif "hide-input" in tags and not cell.outputs and "assert" not in cell.source:
+            yield f"cell {number}: folded, and neither shows nor asserts"
+
+
+NOTEBOOKS = sorted(CHAPTERS.glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("check", [long_cells, unfit_folds])
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+def test_what_a_reader_sees_of_the_code(path: Path, check) -> None:
+    if path.name in EXEMPT:
+        pytest.skip("its cells are still to be divided")
+    assert list(check(nbformat.read(path, as_version=4).cells)) == []
+
+
+@pytest.mark.parametrize(
+    ("check", "lines", "tag", "found"),
+    [
+        (long_cells, LONGEST, None, False),
+        (long_cells, LONGEST + 1, None, True),
+        (long_cells, LONGEST + 1, "hide-input", False),
+        (unfit_folds, 1, "hide-input", True),
+        (unfit_folds, 1, "remove-input", True),
+        (unfit_folds, 1, "hide-cell", False),
+    ],
+)
+def test_what_a_reader_should_not_see_is_found(check, lines, tag, found) -> None:
+    cell = nbformat.v4.new_code_cell("x = 1\n\n" * lines)
+    cell.metadata.tags = [tag] if tag else []
+    assert bool(list(check([cell]))) is found
