@@ -301,7 +301,6 @@ def test_what_is_broken_is_found(check, page, old, new, problem) -> None:
 
 LONGEST = 15  # lines of a cell that a reader sees
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
-EXEMPT = {"05-weight-decay.ipynb", "06-movielens.ipynb", "07-how-fast-how-good.ipynb"}
 
 
 def long_cells(cells: list[nbformat.NotebookNode]) -> Iterator[str]:
@@ -328,8 +327,6 @@ NOTEBOOKS = sorted(CHAPTERS.glob("*.ipynb"))
 @pytest.mark.parametrize("check", [long_cells, unfit_folds])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
 def test_what_a_reader_sees_of_the_code(path: Path, check) -> None:
-    if path.name in EXEMPT:
-        pytest.skip("its cells are still to be divided")
     assert list(check(nbformat.read(path, as_version=4).cells)) == []
 
 
