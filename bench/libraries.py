@@ -158,18 +158,18 @@ def mflib_als(
     rank: int,
     lam: float,
     biases: bool = True,
-    count_weighted: bool = False,
+    per_rating: bool = False,
 ) -> Fitted:
     import mflib
 
+    penalty = {"lam": 0.0, "lam_per_rating": lam / TYPICAL_COUNT}
     with noted_passes("als") as stamps:
         model, _ = mflib.als(
             ratings,
             rank=rank,
-            lam=lam / TYPICAL_COUNT if count_weighted else lam,
+            **(penalty if per_rating else {"lam": lam}),
             sweeps=passes,
             biases=biases,
-            count_weighted=count_weighted,
             mean=float(ratings.values.mean()),
             generator=mflib.seeded(0),
         )
@@ -292,10 +292,7 @@ def surprise_trainset(data: Data) -> Any:
 
 
 def surprise_svd(
-    trainset: Any,
-    passes: int | None,
-    rank: int | None = None,
-    lam: float | None = None,
+    trainset: Any, passes: int | None, rank: int | None = None, lam: float | None = None
 ) -> Fitted:
     from surprise import SVD
 
@@ -342,10 +339,7 @@ def cornac_dataset(data: Data) -> Any:
 
 
 def cornac_mf(
-    dataset: Any,
-    passes: int | None,
-    rank: int | None = None,
-    lam: float | None = None,
+    dataset: Any, passes: int | None, rank: int | None = None, lam: float | None = None
 ) -> Fitted:
     from cornac.models import MF
 
@@ -369,19 +363,13 @@ def sparse_matrix(data: Data) -> Any:
 
 
 def cmfrec_cmf(
-    matrix: Any,
-    passes: int | None,
-    rank: int | None = None,
-    lam: float | None = None,
+    matrix: Any, passes: int | None, rank: int | None = None, lam: float | None = None
 ) -> Fitted:
     from cmfrec import CMF
 
     settings = given(k=rank, niter=passes, lambda_=None if lam is None else lam / 2)
     model = CMF(
-        nthreads=THREADS,
-        precompute_for_predictions=False,
-        verbose=False,
-        **settings,
+        nthreads=THREADS, precompute_for_predictions=False, verbose=False, **settings
     ).fit(matrix)
     # It leaves a bias of 1 where there are no ratings; as the others, predict the mean.
     for axis, bias, factors in (
@@ -403,10 +391,7 @@ def lenskit_dataset(data: Data) -> Any:
 
 
 def lenskit_als(
-    dataset: Any,
-    passes: int | None,
-    rank: int | None = None,
-    lam: float | None = None,
+    dataset: Any, passes: int | None, rank: int | None = None, lam: float | None = None
 ) -> Fitted:
     from lenskit.als import BiasedMFScorer
     from lenskit.training import TrainingOptions
@@ -588,7 +573,7 @@ ENTRIES = [
         unit="sweep of ALS, with biases",
         prepare=mflib_ratings,
         fit=mflib_als,
-        accuracy={"count_weighted": True},
+        accuracy={"per_rating": True},
         budgets=ALS_BUDGETS,
     ),
     Entry(

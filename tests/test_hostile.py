@@ -535,9 +535,10 @@ CALLS = {
             **FITTED,
             **MF_ARGUMENTS,
             "lam": NUMBERS,
+            "lam_per_rating": NUMBERS,
+            "prior_mean": {"text": st.text(), "None": st.none()},
             "sweeps": COUNTS,
             "biases": FLAGS,
-            "count_weighted": FLAGS,
             "dtype": DTYPES,
         },
         of_size,
@@ -716,7 +717,13 @@ CALLS = {
     "objective": Call(
         mflib.objective,
         lambda: {"model": good_model(), "ratings": rated()},
-        {"model": CALLED, "ratings": RATINGS, "lam": NUMBERS, "count_weighted": FLAGS},
+        {
+            "model": CALLED,
+            "ratings": RATINGS,
+            "lam": NUMBERS,
+            "lam_per_rating": NUMBERS,
+            "prior_mean": {"text": st.text(), "None": st.none()},
+        },
         lambda J, a: J.shape == (),
     ),
     "plot_errors": Call(
