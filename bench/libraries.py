@@ -183,18 +183,18 @@ def mflib_als(
     rank: int,
     lam: float,
     biases: bool = True,
-    count_weighted: bool = False,
+    per_rating: bool = False,
 ) -> Fitted:
     import mflib
 
+    penalty = {"lam": 0.0, "lam_per_rating": lam / TYPICAL_COUNT}
     with noted_passes("als") as stamps:
         model, _ = mflib.als(
             ratings,
             rank=rank,
-            lam=lam / TYPICAL_COUNT if count_weighted else lam,
+            **(penalty if per_rating else {"lam": lam}),
             sweeps=passes,
             biases=biases,
-            count_weighted=count_weighted,
             mean=float(ratings.values.mean()),
             generator=mflib.seeded(0),
         )
@@ -509,7 +509,7 @@ ENTRIES = [
     Entry("mflib als, biases", "mflib", "ALS", "sweep of ALS, with biases",
           mflib_ratings, mflib_als, SAME, {}, ALS_BUDGETS),
     Entry("mflib als, weighted λ", "mflib", "ALS", "sweep of ALS, with biases",
-          mflib_ratings, mflib_als, None, {"count_weighted": True}, ALS_BUDGETS),
+          mflib_ratings, mflib_als, None, {"per_rating": True}, ALS_BUDGETS),
     Entry("LensKit BiasedMF", "lenskit", "ALS",
           "sweep of ALS, biases taken off before",
           lenskit_dataset, lenskit_als, SAME, {}, ALS_BUDGETS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pandas as pd
@@ -11,7 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mflib import _checks
-from mflib.model import MF, center, check_parts, check_sizes, keep_labels
+from mflib.model import MF, center, check_parts, check_penalty, check_sizes, keep_labels
+from mflib.penalties import weighted_mean
 from mflib.ratings import Ratings
 from mflib.sparse import CSR, SparseRatings
 
@@ -22,10 +24,11 @@ def als(
     *,
     rank: int,
     lam: float,
+    lam_per_rating: float = 0.0,
+    prior_mean: Literal["zero", "learned"] = "zero",
     sweeps: int = 20,
     biases: bool = False,
     mean: float | Literal["train"] = 0.0,
-    count_weighted: bool = False,
     init: MF | None = None,
     init_std: float = 0.1,
     generator: torch.Generator | None = None,
@@ -46,17 +49,18 @@ def als(
         The ratings to learn from.
     rank : int
         The number k of factors of each user and item.
-    lam : float
-        The weight of the penalty in J, at least 0 (:func:`objective`). At 0, each
-        solve takes the smallest of its minimisers.
+    lam, lam_per_rating : float
+        The weight of a row's penalty in J is lam + lam_per_rating * (its number of
+        ratings); both at least 0 (:func:`objective`). At 0, each solve takes the
+        smallest of its minimisers.
+    prior_mean : {"zero", "learned"}, default "zero"
+        What rows are pulled to: zero, or the average row of their side.
     sweeps : int, default 20
         How often both halves are solved.
     biases : bool, default False
         Solve for b_i and c_j together with the factors, under the same penalty.
     mean : float or "train", default 0
         A constant in all predictions; "train" is the mean of the training ratings.
-    count_weighted : bool, default False
-        Multiply each row's penalty by its number of ratings, as :func:`objective`.
     init : MF, optional
         Start from this model's factors, biases and mean; by default at random.
     init_std, generator
@@ -71,7 +75,7 @@ def als(
     Returns
     -------
     model : MF
-        Users and items without ratings have zero factors and zero biases. Its
+        Users and items without ratings have the row that all are pulled to. Its
         predictions carry gradients, as any module's: ``.detach()`` drops them.
     history : pandas.DataFrame
         One row per sweep, from 0 (the start): J in column ``objective``, and RMSE in
@@ -99,7 +103,7 @@ def als(
     >>> history["objective"].is_monotonic_decreasing
     True
     """
-    lam = _checks.real("lam", lam, least=0.0)
+    check_penalty(lam, lam_per_rating, prior_mean)
     _checks.count("sweeps", sweeps, least=0)
     measured = check_parts(train, validation, test)
     if init is None:
@@ -114,19 +118,19 @@ def als(
     parts = sparse(measured, model, train.values.dtype if dtype is None else dtype)
     data = parts["train"]
     model.to(data.dtype)
-    penalties = [
-        lam / 2 * (side.counts if count_weighted else torch.ones_like(side.counts))
+    learned = prior_mean == "learned"
+    user_pull, item_pull = (
+        Pull((lam + lam_per_rating * side.counts).to(data.dtype) / 2, learned)
         for side in (data.by_user, data.by_item)
-    ]
-    a_users, a_items = (penalty.to(data.dtype) for penalty in penalties)
+    )
 
     users, items = rows_of(model)
-    history = [measure(parts, users, items, a_users, a_items)]
+    history = [measure(parts, users, items, user_pull, item_pull)]
     try:
         for _ in tqdm(range(sweeps), disable=not progress):
-            u = solve_ridge(*data.user_regressions(items), a_users)
-            v = solve_ridge(*data.item_regressions(u), a_items)
-            row = measure(parts, u, v, a_users, a_items)
+            u = solve_rows(*data.user_regressions(items), user_pull, users)
+            v = solve_rows(*data.item_regressions(u), item_pull, items)
+            row = measure(parts, u, v, user_pull, item_pull)
             users, items, history = u, v, [*history, row]  # the last complete sweep
     except KeyboardInterrupt:
         _checks.warn_interrupted(len(history) - 1, sweeps, "sweeps")
@@ -135,7 +139,15 @@ def als(
 
 
 @_checks.usual_modes(gradients=False)
-def fold_in(model: MF, items: Any, values: Any, *, lam: float) -> MF:
+def fold_in(
+    model: MF,
+    items: Any,
+    values: Any,
+    *,
+    lam: float,
+    lam_per_rating: float = 0.0,
+    prior_mean: Literal["zero", "learned"] = "zero",
+) -> MF:
     """Fit someone new to a model's items: one ridge regression.
 
     Parameters
@@ -147,6 +159,8 @@ def fold_in(model: MF, items: Any, values: Any, *, lam: float) -> MF:
         Their ratings.
     lam : float
         The weight of the penalty, as in :func:`als`; greater than 0.
+    lam_per_rating, prior_mean
+        As in :func:`als`; "learned" is the average of the model's users.
 
     Returns
     -------
@@ -167,7 +181,8 @@ def fold_in(model: MF, items: Any, values: Any, *, lam: float) -> MF:
     """
     lam = _checks.real("lam", lam, above=0.0)
     _checks.instance("model", model, MF, "for example a fitted one")
-    _, rows = rows_of(model)
+    check_penalty(lam, lam_per_rating, prior_mean)
+    users, rows = rows_of(model)
     ratings = Ratings(
         torch.zeros(len(values)), items, values, n_users=1, n_items=len(rows)
     )
@@ -175,8 +190,10 @@ def fold_in(model: MF, items: Any, values: Any, *, lam: float) -> MF:
     person.to(rows.dtype).mean.copy_(model.mean)
     person.item_labels = model.item_labels
     data = sparse({"train": ratings}, person, rows.dtype)["train"]
-    penalty = rows.new_tensor([lam / 2])
-    set_rows(person, solve_ridge(*data.user_regressions(rows), penalty), rows)
+    penalty = rows.new_tensor([(lam + lam_per_rating * len(ratings)) / 2])
+    center = users.mean(0) if prior_mean == "learned" else torch.zeros_like(users[0])
+    row = center + solve_ridge(*less(center, *data.user_regressions(rows)), penalty)
+    set_rows(person, row, rows)
     return person
 
 
@@ -224,18 +241,69 @@ def measure(
     parts: dict[str, SparseRatings],
     users: Tensor,
     items: Tensor,
-    a_users: Tensor,
-    a_items: Tensor,
+    user_pull: Pull,
+    item_pull: Pull,
 ) -> dict[str, float]:
     """Return J of the training part, and the RMSE of each part."""
     squares = {
         name: part.errors(users, items).square_().sum(dtype=torch.float64)
         for name, part in parts.items()
     }
-    penalty = a_users @ users.square().sum(1) + a_items @ items.square().sum(1)
+    penalty = user_pull.penalty(users) + item_pull.penalty(items)
     J = _checks.finite("train, lam and init", squares["train"] + penalty)
     errors = {k: float((s / len(parts[k])).sqrt()) for k, s in squares.items()}
     return {"objective": float(J), **errors}
+
+
+@dataclass(frozen=True, eq=False)
+class Pull:
+    """What one side's rows are pulled to, and how much each of them.
+
+    Attributes
+    ----------
+    weights : Tensor, shape (n_rows,)
+        Half the penalty's weight of each row.
+    learned : bool
+        Whether rows are pulled to their average, or to zero.
+    """
+
+    weights: Tensor
+    learned: bool
+
+    def center(self, rows: Tensor) -> Tensor:
+        """Return the row that these rows are pulled to."""
+        average = weighted_mean(rows, self.weights)
+        return average if self.learned else torch.zeros_like(average)
+
+    def penalty(self, rows: Tensor) -> Tensor:
+        """Return what these rows add to J."""
+        return self.weights @ (rows - self.center(rows)).square().sum(1)
+
+
+def solve_rows(
+    ratings: CSR, targets: Tensor, features: Tensor, pull: Pull, rows: Tensor
+) -> Tensor:
+    """Solve for one side's rows, given the center of its rows so far.
+
+    Rows without ratings move to the center of the new ones: no J is lower.
+    """
+    if not pull.learned:
+        return solve_ridge(ratings, targets, features, pull.weights)
+    center = pull.center(rows)
+    away = solve_ridge(*less(center, ratings, targets, features), pull.weights)
+    rated = ratings.counts > 0
+    known = Pull(pull.weights[rated], pull.learned)
+    solved = center + away
+    solved[~rated] = known.center(solved[rated])
+    return solved
+
+
+def less(
+    center: Tensor, ratings: CSR, targets: Tensor, features: Tensor
+) -> tuple[CSR, Tensor, Tensor]:
+    """Return the regressions of rows less a center: what it predicts is taken off."""
+    predicted = (features @ center).index_select(0, ratings.columns)
+    return ratings, targets - predicted, features
 
 
 def solve_ridge(

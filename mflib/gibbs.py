@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal
 
 import pandas as pd
@@ -13,63 +12,14 @@ from torch.linalg import solve_triangular
 from tqdm import tqdm
 
 from mflib import _checks
+from mflib.draws import chi_square, normal
 from mflib.model import center, check_parts
+from mflib.noise import draw_noise, equally_noisy
 from mflib.posterior import Posterior
+from mflib.prior import Factors, Prior, Sample, default_prior, prior_scale, sample_prior
+from mflib.rated import Rated, draw_rated
 from mflib.ratings import Ratings
 from mflib.sparse import CSR, SparseRatings
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What is believed of the scales before any rating is seen.
-
-    A precision (1 / variance) has a Gamma distribution: that of a variance estimated
-    from ``dof`` earlier observations, which came out as the square of the scale given
-    here. The mean of the rows' coordinates is zero, as certain as one row makes it.
-
-    Attributes
-    ----------
-    noise, factors, biases : float
-        The scales: of the noise, of the entries of u_i and v_j, of b_i and c_j.
-    dof : int, default 2
-        How many observations each of these beliefs is worth.
-    """
-
-    noise: float
-    factors: float
-    biases: float
-    dof: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("noise", "factors", "biases"):
-            _checks.real(name, getattr(self, name), above=0.0)
-        _checks.count("dof", self.dof)
-
-
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """One side's factors (and biases), and the normal distribution they come from.
-
-    Attributes
-    ----------
-    values : Tensor, shape (n_rows, p)
-        u_i (or v_j), followed by the bias where there is one.
-    mean, precision : Tensor, shape (p,)
-        Of the distribution of each coordinate.
-    """
-
-    values: Tensor
-    mean: Tensor
-    precision: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """A value for each unknown; alpha = 1 / sigma^2 is the precision of the noise."""
-
-    users: Factors
-    items: Factors
-    alpha: Tensor
 
 
 @_checks.usual_modes(gradients=False)
@@ -82,6 +32,8 @@ def gibbs(
     thin: int = 1,
     biases: bool = True,
     mean: float | Literal["train"] = "train",
+    noise: Literal["one", "per user"] = "one",
+    rated: bool = False,
     prior: Prior | None = None,
     generator: torch.Generator,
     validation: Ratings | None = None,
@@ -114,6 +66,13 @@ def gibbs(
         Include b_i and c_j.
     mean : float or "train", default "train"
         A constant in all predictions; by default the mean of the training ratings.
+    noise : {"one", "per user"}, default "one"
+        Whether all ratings have the same noise, or each user's have their own
+        (Lakshminarayanan, Bouchard & Archambeau 2011).
+    rated : bool, default False
+        Let what a user has rated, whatever the stars, say where to expect u_i and b_i,
+        and who has rated an item the same of v_j and c_j (Salakhutdinov & Mnih 2007).
+        Only pairs in train count as rated.
     prior : Prior, optional
         By default, scales of the order of the training ratings' own spread, each
         worth two observations.
@@ -127,8 +86,10 @@ def gibbs(
     posterior : Posterior
         It holds all samples: samples * (N + M) * (k + 1) numbers.
     history : pandas.DataFrame
-        One row per sample kept: ``sigma`` and ``tau`` of that sample, and the RMSE of
-        the mean prediction so far, for each of train, validation and test given.
+        One row per sample kept: ``sigma`` and ``tau`` of that sample; with `rated`, the
+        share of the prior variance of u (of v) that it accounts for, ``rated_users``
+        (``rated_items``); and the RMSE of the mean prediction so far, for each of
+        train, validation and test given.
 
     Raises
     ------
@@ -161,7 +122,8 @@ def gibbs(
         for name, part in measured.items()
     }
     totals = {name: torch.zeros_like(p.by_user.values) for name, p in parts.items()}
-    sample = sample_prior(prior, parts["train"], generator)
+    _checks.choice("noise", noise, "one", "per user")
+    sample = sample_prior(prior, parts["train"], generator, noise=noise, rated=rated)
     kept: list[Sample] = []
     history: list[dict[str, float]] = []
     try:
@@ -183,18 +145,22 @@ def gibbs_step(
     sample: Sample, data: SparseRatings, prior: Prior, generator: torch.Generator
 ) -> Sample:
     """Draw all unknowns once, each from its distribution given all others."""
-    alpha, items = sample.alpha, sample.items
+    alpha, users, items = sample.alpha, sample.users, sample.items
+    by_user, by_item = data.by_user, data.by_item
 
     regressions = data.user_regressions(items.values)
-    values = draw_factors(sample.users, *regressions, alpha, generator)
-    users = Factors(values, *draw_hyperparameters(values, data, prior, generator))
+    values = draw_factors(users, *regressions, alpha, generator)
+    users = replace(users, values=values)
+    users = draw_row_prior(users, (by_user, by_item), data, prior, generator)
 
     regressions = data.item_regressions(users.values)
-    values = draw_factors(items, *regressions, alpha, generator)
-    items = Factors(values, *draw_hyperparameters(values, data, prior, generator))
+    values = draw_factors(items, *equally_noisy(alpha, *regressions), generator)
+    items = replace(items, values=values)
+    items = draw_row_prior(items, (by_item, by_user), data, prior, generator)
 
     errors = data.errors(users.values, items.values)
-    return Sample(users, items, draw_alpha(errors, prior, generator))
+    noise = draw_noise(sample, errors, by_user.counts, prior, generator)
+    return Sample(users, items, *noise)
 
 
 def draw_factors(
@@ -208,15 +174,15 @@ def draw_factors(
     """Draw each row of factors from its normal distribution given everything else.
 
     Its precision matrix is P = alpha sum x x^T + diag(precision), its mean
-    P^-1 (alpha sum t x + precision * mean), with the sums over the row's ratings.
+    P^-1 (alpha sum t x + precision * center), with the sums over the row's ratings.
 
     Parameters
     ----------
     factors : Factors
-        Only ``mean`` and ``precision`` are used, and the shape of ``values``.
+        All but the numbers in ``values``.
     ratings, targets, features
         As for ``mflib.als.solve_ridge``.
-    alpha : Tensor
+    alpha : Tensor, shape () or (n_rows,)
         The precision of the noise.
     generator : torch.Generator
 
@@ -225,11 +191,12 @@ def draw_factors(
     Tensor, shape (n_rows, p)
     """
     noise = normal(factors.values.shape, generator, targets.dtype)
-    drawn = factors.mean + noise / factors.precision.sqrt()  # rows without ratings
-    moments = alpha * (ratings.matrix(targets) @ features)
-    moments += factors.precision * factors.mean
+    alpha = alpha.expand(len(noise))
+    drawn = factors.centers + noise / factors.precision.sqrt()  # rows without ratings
+    moments = alpha[:, None] * (ratings.matrix(targets) @ features)
+    moments += factors.precision * factors.centers
     for ids, gram in ratings.grams(features):
-        precision = alpha * gram + torch.diag(factors.precision)
+        precision = alpha[ids, None, None] * gram + torch.diag(factors.precision)
         factor = torch.linalg.cholesky(precision)
         # P = L L^T: L^-T times standard normal noise has covariance P^-1.
         half = solve_triangular(factor, moments[ids, :, None], upper=False)
@@ -238,50 +205,45 @@ def draw_factors(
     return drawn
 
 
+def draw_row_prior(
+    factors: Factors,
+    sides: tuple[CSR, CSR],
+    data: SparseRatings,
+    prior: Prior,
+    generator: torch.Generator,
+) -> Factors:
+    """Draw the distribution that one side's rows come from, given these rows.
+
+    ``sides`` are the ratings sorted by these rows, and by the others.
+    """
+    values, rated = factors.values, factors.rated
+    mean, precision = draw_hyperparameters(values, data, prior, generator, rated)
+    if rated is not None:
+        away = values - mean
+        rated = draw_rated(rated, away, precision, sides, prior.dof, generator)
+    return Factors(values, mean, precision, rated)
+
+
 def draw_hyperparameters(
-    values: Tensor, data: SparseRatings, prior: Prior, generator: torch.Generator
+    values: Tensor,
+    data: SparseRatings,
+    prior: Prior,
+    generator: torch.Generator,
+    rated: Rated | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Draw mean and precision of each coordinate, given all rows (normal-Gamma)."""
-    n, p = values.shape
+    (n, p), dof = values.shape, prior.dof + len(values)
+    if rated is not None:
+        values = values - rated.shift
     average = values.mean(0)
     squares = (values - average).square().sum(0) + n / (n + 1) * average.square()
-    drawn = chi_square(prior.dof + n, p, generator, values.dtype)
+    if rated is not None:  # the y_j have a multiple of this precision
+        dof += len(rated.values)
+        squares += rated.ratio * rated.values.square().sum(0)
+    drawn = chi_square(dof, p, generator, values.dtype)
     precision = drawn / (prior.dof * prior_scale(prior, data).square() + squares)
     noise = normal((p,), generator, values.dtype)
     return n / (n + 1) * average + noise / ((n + 1) * precision).sqrt(), precision
-
-
-def draw_alpha(errors: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-    """Draw the precision of the noise, given the errors of all ratings (Gamma)."""
-    total = prior.dof * prior.noise**2 + errors.square().sum()
-    return chi_square(prior.dof + len(errors), 1, generator, total.dtype)[0] / total
-
-
-def prior_scale(prior: Prior, data: SparseRatings) -> Tensor:
-    """Return the prior scale of each coordinate of a row: factors, then bias."""
-    scales = [prior.factors] * data.rank + [prior.biases] * data.biases
-    return torch.tensor(scales, dtype=data.dtype)
-
-
-def default_prior(train: Ratings, mean: float, rank: int) -> Prior:
-    """Return scales of the order of the ratings' own spread around the mean."""
-    spread = max(float((train.values - mean).square().mean().sqrt()), 1e-3)
-    return Prior(noise=spread, factors=(spread**2 / rank) ** 0.25, biases=spread)
-
-
-def sample_prior(
-    prior: Prior, data: SparseRatings, generator: torch.Generator
-) -> Sample:
-    """Draw factors with the prior's scales, to start from."""
-    scale = prior_scale(prior, data)
-    mean, precision = torch.zeros_like(scale), scale**-2
-    users, items = (
-        Factors(
-            scale * normal((n, len(scale)), generator, scale.dtype), mean, precision
-        )
-        for n in data.by_user.shape
-    )
-    return Sample(users, items, torch.tensor(prior.noise**-2, dtype=scale.dtype))
 
 
 def measure(
@@ -296,7 +258,10 @@ def measure(
     predictions is the mean of their errors.
     """
     rank = parts["train"].rank
-    row = {"sigma": float(sample.alpha**-0.5), "tau": float(tau(sample, rank))}
+    row = {"sigma": float(sample.sigma), "tau": float(tau(sample, rank))}
+    for name, side in (("users", sample.users), ("items", sample.items)):
+        if side.rated is not None:
+            row[f"rated_{name}"] = float(rated_share(side)[:rank].mean())
     for name, part in parts.items():
         totals[name] += part.errors(sample.users.values, sample.items.values)
         row[name] = float(totals[name].square().mean().sqrt() / count)
@@ -310,6 +275,12 @@ def tau(sample: Sample, rank: int) -> Tensor:
     return (precisions**-0.5).mean().sqrt()
 
 
+def rated_share(side: Factors) -> Tensor:
+    """Return the share of the prior variance that is due to what was rated."""
+    assert side.rated is not None
+    return 1 / (1 + side.rated.ratio)
+
+
 def stack(samples: list[Sample], rank: int, mean: float, train: Ratings) -> Posterior:
     """Stack samples into tensors, factors and biases apart."""
     u = torch.stack([sample.users.values for sample in samples])
@@ -320,9 +291,12 @@ def stack(samples: list[Sample], rank: int, mean: float, train: Ratings) -> Post
         V=v[..., :rank],
         b=u[..., rank] if u.shape[2] > rank else no_bias.expand(u.shape[:2]),
         c=v[..., rank] if v.shape[2] > rank else no_bias.expand(v.shape[:2]),
-        sigma=torch.stack([sample.alpha for sample in samples]) ** -0.5,
+        sigma=torch.stack([sample.sigma for sample in samples]),
         tau=torch.stack([tau(sample, rank) for sample in samples]),
         mean=mean,
+        user_sigma=None
+        if samples[0].typical is None
+        else torch.stack([sample.alpha for sample in samples]) ** -0.5,
         user_labels=train.user_labels,
         item_labels=train.item_labels,
     )
@@ -337,17 +311,3 @@ def check_sampling(
     _checks.count("burn_in", burn_in, least=0)
     _checks.count("thin", thin)
     _checks.generator(generator)
-
-
-def normal(
-    shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype
-) -> Tensor:
-    """Draw standard normal numbers."""
-    return torch.randn(shape, generator=generator, dtype=dtype)
-
-
-def chi_square(
-    dof: int, size: int, generator: torch.Generator, dtype: torch.dtype
-) -> Tensor:
-    """Draw chi-square numbers: sums of dof squared standard normal ones."""
-    return normal((dof, size), generator, dtype).square().sum(0)

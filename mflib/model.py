@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mflib import _checks
+from mflib.penalties import weighted_mean
 from mflib.ratings import Ratings
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
@@ -188,7 +189,12 @@ def predict(model: Predictor, ratings: Ratings, size: int = 2**18) -> Tensor:
 
 
 def objective(
-    model: MF, ratings: Ratings, lam: float = 0.0, *, count_weighted: bool = False
+    model: MF,
+    ratings: Ratings,
+    lam: float = 0.0,
+    *,
+    lam_per_rating: float = 0.0,
+    prior_mean: Literal["zero", "learned"] = "zero",
 ) -> Tensor:
     r"""Compute the lecture's J (slide S7) of a model on the observed ratings.
 
@@ -197,6 +203,11 @@ def objective(
         J = \sum_{ij} I_{ij} (r_{ij} - \hat r_{ij})^2
             + \frac{\lambda}{2} \|U\|_F^2 + \frac{\lambda}{2} \|V\|_F^2
 
+    On request each row has a weight of its own,
+    :math:`\lambda_i = \lambda + \lambda' n_i` with its number of ratings
+    :math:`n_i`, and its distance is measured from the average row:
+    :math:`\sum_i \frac{\lambda_i}{2} \|u_i - \bar u\|^2`.
+
     Parameters
     ----------
     model : MF
@@ -204,10 +215,14 @@ def objective(
     ratings : Ratings
         The ratings summed over: a sum, not a mean.
     lam : float, default 0
-        The penalty's weight, at least 0.
-    count_weighted : bool, default False
-        Multiply each row's penalty by its number of ratings
-        (weighted-λ-regularization: Zhou et al. 2008, doi:10.1007/978-3-540-68880-8_32).
+        The penalty's weight λ, at least 0.
+    lam_per_rating : float, default 0
+        The λ' that each rating adds to its rows' weights, at least 0. Alone, with
+        λ = 0, it is weighted-λ-regularization (Zhou et al. 2008,
+        doi:10.1007/978-3-540-68880-8_32).
+    prior_mean : {"zero", "learned"}, default "zero"
+        What the penalty pulls rows to: zero, or the average row of their side, where
+        each row counts with its weight. That average gives the smallest J.
 
     Returns
     -------
@@ -221,7 +236,7 @@ def objective(
     >>> objective(model, ratings, lam=1.0).item()
     25.0
     """
-    lam = _checks.real("lam", lam, least=0.0)
+    check_penalty(lam, lam_per_rating, prior_mean)
     _checks.instance("model", model, MF, "its U and V are what J penalises")
     check_sizes(model, ratings, "ratings")
     total: Tensor = (ratings.values - predict(model, ratings)).square().sum()
@@ -230,14 +245,22 @@ def objective(
         (ratings.items, (model.V, model.item_bias)),
     )
     for ids, embeddings in sides:
-        counts = torch.bincount(ids, minlength=len(embeddings[0].weight))
+        factors = embeddings[0].weight
+        counts = torch.bincount(ids, minlength=len(factors)).to(factors.dtype)
+        weights = lam + lam_per_rating * counts
         for embedding in filter(None, embeddings):
-            squares = embedding.weight.square().sum(-1)
-            total = (
-                total
-                + lam / 2 * (counts * squares if count_weighted else squares).sum()
-            )
+            rows = embedding.weight
+            if prior_mean == "learned":
+                rows = rows - weighted_mean(rows, weights)
+            total = total + weights @ rows.square().sum(-1) / 2
     return _checks.finite("model, ratings and lam", total)
+
+
+def check_penalty(lam: float, lam_per_rating: float, prior_mean: str) -> None:
+    """Raise unless these are the arguments of J's penalty."""
+    _checks.real("lam", lam, least=0.0)
+    _checks.real("lam_per_rating", lam_per_rating, least=0.0)
+    _checks.choice("prior_mean", prior_mean, "zero", "learned")
 
 
 def prediction_errors(

@@ -70,6 +70,13 @@ def soft_threshold(values: Tensor, threshold: float) -> Tensor:
     return values.sign() * (values.abs() - threshold).clamp(min=0)
 
 
+def weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:
+    """Return the m that minimises sum weight_i ||row_i - m||^2; 0 without weight."""
+    total = weights.sum()
+    mean: Tensor = weights @ rows / total.where(total > 0, 1.0)
+    return mean
+
+
 def _tensors(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     if not tensors:

@@ -22,12 +22,14 @@ class Posterior:
     b, c : Tensor, shapes (S, N) and (S, M)
         The biases; zero where there are none.
     sigma : Tensor, shape (S,)
-        Standard deviation of the noise.
+        Standard deviation of the noise, or of a typical user's.
     tau : Tensor, shape (S,)
         Prior scale of the factors. A rating shows the product of both sides' scales
         alone, so it is the root of that product, averaged over the coordinates.
     mean : float
         The constant in all predictions.
+    user_sigma : Tensor, shape (S, N), or None
+        Where each user has a noise of their own, its standard deviation.
     user_labels, item_labels : pandas.Index or None
         Those of the training ratings.
     """
@@ -39,6 +41,7 @@ class Posterior:
     sigma: Tensor
     tau: Tensor
     mean: float
+    user_sigma: Tensor | None = None
     user_labels: pd.Index | None = None
     item_labels: pd.Index | None = None
 
@@ -59,6 +62,12 @@ class Posterior:
     def __call__(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the posterior mean of each (user, item) pair's rating."""
         return self.moments(users, items)[0]
+
+    def noise_variance(self, users: Tensor) -> Tensor:
+        """Return the mean over the samples of the noise's variance: of each user's."""
+        if self.user_sigma is None:
+            return self.sigma.square().mean()
+        return self.user_sigma.square().mean(0)[users]
 
     def interval(
         self, users: Tensor, items: Tensor, level: float = 0.9
@@ -82,6 +91,6 @@ class Posterior:
         if level >= 1.0:
             raise ValueError(f"level must be below 1, got {level}")
         mean, variance = self.moments(users, items)
-        spread = (variance + (self.sigma**2).mean()).sqrt()
+        spread = (variance + self.noise_variance(users)).sqrt()
         z = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor((1 + level) / 2))
         return mean - z * spread, mean + z * spread

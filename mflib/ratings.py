@@ -188,11 +188,9 @@ class Ratings:
         [1]
         """
         check_columns(frame, [user, item, rating, *([] if time is None else [time])])
-        user_labels, item_labels = None, None
-        if like is not None:
-            user_labels, item_labels = known_labels("like", like)
-        users, user_labels = numbered(user, frame[user], user_labels)
-        items, item_labels = numbered(item, frame[item], item_labels)
+        known = (None, None) if like is None else known_labels("like", like)
+        users, user_labels = numbered(user, frame[user], known[0])
+        items, item_labels = numbered(item, frame[item], known[1])
         return cls(
             _checks.vector("users", users),
             _checks.vector("items", items),

@@ -20,7 +20,7 @@ from mflib import (
     rmse,
     seeded,
 )
-from mflib.als import solve_ridge
+from mflib.als import Pull, solve_ridge, solve_rows
 from mflib.sparse import CSR
 
 # One computation done twice may differ by rounding: a math library takes its order from
@@ -35,33 +35,42 @@ ROUNDING = {"rtol": 0, "atol": 1e-10}
     lam=st.sampled_from([0.0, 1e-14, 1e-11, 1e-8, 1e-5, 0.1, 1.0, 50.0]),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     biases=st.booleans(),
-    count_weighted=st.booleans(),
+    lam_per_rating=st.sampled_from([0.0, 1e-8, 0.05, 2.0]),
+    prior_mean=st.sampled_from(["zero", "learned"]),
     density=st.floats(0.05, 1.0),
 )
 def test_the_objective_never_rises(
-    seed, rank, lam, dtype, biases, count_weighted, density
+    seed, rank, lam, dtype, biases, lam_per_rating, prior_mean, density
 ):
+    penalty = {"lam_per_rating": lam_per_rating, "prior_mean": prior_mean}
     train, _ = make_low_rank_ratings(
         15, 10, rank=2, density=density, mean=3.0, generator=seeded(seed)
     )
     train = dataclasses.replace(train, values=train.values.to(dtype))
-    arguments = {"rank": rank, "lam": lam, "biases": biases, "mean": 3.0, "sweeps": 6}
-    arguments |= {"count_weighted": count_weighted, "generator": seeded(seed)}
-    model, history = als(train, **arguments)
+    model, history = als(
+        train,
+        rank=rank,
+        lam=lam,
+        sweeps=6,
+        biases=biases,
+        mean=3.0,
+        generator=seeded(seed),
+        **penalty,
+    )
     J = history["objective"]
     # Rounding, relative to the start.
     rounding = 1e-5 if dtype == torch.float32 else 1e-9
     assert (J.diff().dropna() <= rounding * J[0]).all()
     assert model.U.weight.dtype == dtype
-    end = objective(model, train, lam, count_weighted=count_weighted)
+    end = objective(model, train, lam, **penalty)
     assert J.iloc[-1] == pytest.approx(end.item(), rel=1e-4, abs=rounding * J[0])
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
 def test_defaults_and_the_start_are_those_of_the_docstring(capsys):
     train, _ = make_low_rank_ratings(9, 7, 1, density=0.6, generator=seeded(0))
-    stated = {"sweeps": 20, "biases": False, "count_weighted": False, "mean": 0.0}
-    stated |= {"init_std": 0.1}
+    stated = {"sweeps": 20, "biases": False, "mean": 0.0}
+    stated |= {"lam_per_rating": 0.0, "prior_mean": "zero"}
     short, history = als(train, rank=2, lam=1.0, generator=seeded(1))
     whole, same = als(train, rank=2, lam=1.0, generator=seeded(1), **stated)
     torch.testing.assert_close(short.U.weight, whole.U.weight, **ROUNDING)
@@ -77,15 +86,22 @@ def test_defaults_and_the_start_are_those_of_the_docstring(capsys):
 
 
 @pytest.mark.parametrize("biases", [False, True])
-@pytest.mark.parametrize("count_weighted", [False, True])
-def test_the_last_half_is_a_stationary_point(biases, count_weighted):
+@pytest.mark.parametrize(("lam", "lam_per_rating"), [(2.0, 0.0), (0.0, 2.0), (1, 0.1)])
+def test_the_last_half_is_a_stationary_point(biases, lam, lam_per_rating):
     train, _ = make_low_rank_ratings(
         40, 30, rank=2, density=0.3, mean=1.0, bias_tau=0.5, generator=seeded(0)
     )
-    arguments = {"rank": 3, "lam": 2.0, "biases": biases, "mean": 1.0, "sweeps": 3}
-    arguments |= {"count_weighted": count_weighted, "generator": seeded(1)}
-    model, _ = als(train, **arguments)
-    objective(model, train, 2.0, count_weighted=count_weighted).backward()
+    model, _ = als(
+        train,
+        rank=3,
+        lam=lam,
+        lam_per_rating=lam_per_rating,
+        sweeps=3,
+        biases=biases,
+        mean=1.0,
+        generator=seeded(1),
+    )
+    objective(model, train, lam, lam_per_rating=lam_per_rating).backward()
     assert model.V.weight.grad.abs().max() < 1e-10  # solved last
     assert model.U.weight.grad.abs().max() > 1e-6  # not yet at the minimum
     if biases:
@@ -106,6 +122,66 @@ def test_rows_are_the_closed_form():
         x, t = features[train.items[mine]], train.values[mine]
         closed = torch.linalg.solve(x.T @ x + penalty[i] * torch.eye(4), x.T @ t)
         torch.testing.assert_close(w[i], closed, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_rows_are_pulled_to_their_center(learned):
+    train, _ = make_low_rank_ratings(25, 60, 2, density=0.1, generator=seeded(0))
+    train = dataclasses.replace(train, n_users=27)  # the last two have no rating
+    features = torch.randn(60, 3, generator=seeded(1))
+    start = torch.randn(27, 3, generator=seeded(2)) + 2.0
+    pull = Pull(torch.rand(27, generator=seeded(3)) + 0.1, learned)
+    center = pull.weights @ start / pull.weights.sum() * learned
+    ratings = CSR(train.users, train.items, train.values, 27, 60)
+    rows = solve_rows(ratings, ratings.values, features, pull, start)
+    for i in range(25):
+        mine = train.users == i
+        x, t = features[train.items[mine]], train.values[mine]
+        a = pull.weights[i]
+        moment = x.T @ t + a * center
+        closed = torch.linalg.solve(x.T @ x + a * torch.eye(3), moment)
+        torch.testing.assert_close(rows[i], closed, rtol=0, atol=1e-11)
+    new_center = pull.center(rows)
+    torch.testing.assert_close(rows[25:], new_center.expand(2, 3), **ROUNDING)
+    assert new_center.any() == learned
+
+
+def test_rows_meet_at_a_minimum_of_the_objective():
+    # With the centers learned, too, many sweeps end where no gradient is left.
+    train, _ = make_low_rank_ratings(
+        40, 30, rank=2, density=0.5, mean=1.0, bias_tau=0.5, generator=seeded(0)
+    )
+    penalty = {"lam": 2.0, "lam_per_rating": 0.2, "prior_mean": "learned"}
+    model, _ = als(
+        *(train,),
+        **{"rank": 2, "biases": True, "sweeps": 800, "generator": seeded(1)},
+        **penalty,
+    )
+    objective(model, train, penalty.pop("lam"), **penalty).backward()
+    for parameter in model.parameters():
+        assert parameter.grad.abs().max() < 1e-5
+
+
+def test_a_learned_center_is_found():
+    # Users alike, and few ratings each: pulled to their average they lose nothing.
+    v = torch.randn(40, 2, generator=seeded(0))
+    taste = torch.tensor([1.5, -1.0])
+    u = taste + 0.1 * torch.randn(300, 2, generator=seeded(1))
+    cells = torch.rand(300, 40, generator=seeded(2)) < 0.15
+    users, items = cells.nonzero(as_tuple=True)
+    values = (u @ v.T)[cells] + 0.5 * torch.randn(len(users), generator=seeded(3))
+    ratings = Ratings(users, items, values, n_users=301, n_items=40)  # one has none
+    train, test = ratings.split(0.7, 0.3, generator=seeded(4))
+    arguments = {"rank": 2, "lam": 4.0, "test": test, "generator": seeded(5)}
+    zero, plain = als(train, **arguments)
+    model, learned = als(train, prior_mean="learned", **arguments)
+    assert learned["test"].iloc[-1] < plain["test"].iloc[-1] - 0.02
+    new = torch.tensor([300]), torch.arange(40)
+    assert not zero(*new).any()
+    assert (model(*new) - v @ taste).square().mean().sqrt() < 0.2
+    person = fold_in(model, [0], [0.0], lam=1e9, prior_mean="learned")
+    average = model.U.weight.mean(0)
+    torch.testing.assert_close(person.U.weight[0], average, rtol=0, atol=1e-6)
 
 
 def test_complete_data_and_no_penalty_reach_the_truncated_svd():
@@ -265,3 +341,21 @@ def test_someone_new_is_in_the_precision_and_labels_of_the_model(rated):
     assert person.user_labels is None
     with pytest.raises(ValueError, match=r"items hold.* twice"):
         fold_in(model, [3, 3], [4.0, 2.5], lam=2.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"rank": 0}, ValueError),
+        ({"lam": -0.1}, ValueError),
+        ({"lam": float("nan")}, ValueError),
+        ({"lam_per_rating": -1e-9}, ValueError),
+        ({"prior_mean": 0.0}, ValueError),
+        ({"sweeps": -1}, ValueError),
+        ({"sweeps": 2.5}, TypeError),
+    ],
+)
+def test_refuses_bad_arguments(change, error):
+    train = Ratings([0], [0], [1.0], n_users=1, n_items=1)
+    with pytest.raises(error, match=next(iter(change))):
+        als(train, **{"rank": 1, "lam": 1.0, **change})

@@ -170,7 +170,7 @@ NO_IDS = {
 KINDS = {
     "count": Kind(
         {"negative": -1, "a fraction": 2.5, "text": "2", "beyond 64 bits": 2**70},
-        "MF(n_users, n_items, rank), Prior(dof), Ratings(n_users, n_items), "
+        "MF(n_users, n_items, rank), Prior(dof, user_dof), Ratings(n_users, n_items), "
         "als(rank, sweeps), bias_baseline(sweeps), fit(epochs, batch_size), "
         "gibbs(rank, samples, burn_in, thin), make_low_rank_ratings(n_users, "
         "n_items, rank), recommend(n), seeded(seed), similar(n)",
@@ -180,8 +180,8 @@ KINDS = {
     ),
     "number, at least 0": Kind(
         NO_NUMBER | NEGATIVE,
-        "MF(init_std), als(lam, init_std), bias_baseline(lam), "
-        "make_low_rank_ratings(tau, sigma, bias_tau), objective(lam), "
+        "MF(init_std), als(lam, lam_per_rating, init_std), bias_baseline(lam), "
+        "make_low_rank_ratings(tau, sigma, bias_tau), objective(lam, lam_per_rating), "
         "soft_threshold(threshold)",
     ),
     "number above 0": Kind(
@@ -270,7 +270,8 @@ KINDS = {
     ),
     "one of some words": Kind(
         {"another": "no such", "a number": 3},
-        "Ratings.split(stratify), als(dtype), fetch_movielens(name), gibbs(dtype), "
+        "Ratings.split(stratify), als(dtype, prior_mean), fetch_movielens(name), "
+        "fold_in(prior_mean), gibbs(dtype, noise), objective(prior_mean), "
         "make_low_rank_ratings(popularity)",
     ),
     "object of a class": Kind(
@@ -282,9 +283,9 @@ KINDS = {
     ),
 }
 # Of these, a bad one meets Python's or torch's own error, or its function's own tests.
-FREE = "biases clip columns count_weighted criterion progress rating times"
+FREE = "biases clip columns criterion progress rated rating times"
 FREE_OF = {(name, "model") for name in ("rmse", "mae", "recommend")}
-FREE_OF |= {("soft_threshold", "values")}
+FREE_OF |= {("soft_threshold", "values"), ("fold_in", "lam_per_rating")}
 # What a message may call an argument instead.
 ALSO = {
     "fraction": "fractions",

@@ -73,27 +73,42 @@ def test_starts_at_the_stated_scale_from_the_generator():
 
 
 @pytest.mark.parametrize("biases", [False, True])
-@pytest.mark.parametrize("count_weighted", [False, True])
-def test_objective_is_the_formula(ratings, biases, count_weighted):
+@pytest.mark.parametrize("lam_per_rating", [0.0, 0.3])
+@pytest.mark.parametrize("prior_mean", ["zero", "learned"])
+def test_objective_is_the_formula(ratings, biases, lam_per_rating, prior_mean):
     model = MF(4, 3, rank=2, biases=biases, generator=seeded(0))
     if biases:
         nn.init.normal_(model.user_bias.weight, generator=seeded(1))
         nn.init.normal_(model.item_bias.weight, generator=seeded(2))
-    user_counts, item_counts = [2, 0, 1, 1], [1, 1, 2]
+    counts = {"U": [2, 0, 1, 1], "V": [1, 1, 2]}
     lam, total = 0.7, 0.0
     for i, j, r in zip(ratings.users, ratings.items, ratings.values, strict=True):
         total += (r - model(i[None], j[None])[0]) ** 2
-    for i, count in enumerate(user_counts):
-        row = model.U.weight[i] @ model.U.weight[i]
-        row += model.user_bias.weight[i, 0] ** 2 if biases else 0.0
-        total += lam / 2 * row * (count if count_weighted else 1)
-    for j, count in enumerate(item_counts):
-        row = model.V.weight[j] @ model.V.weight[j]
-        row += model.item_bias.weight[j, 0] ** 2 if biases else 0.0
-        total += lam / 2 * row * (count if count_weighted else 1)
-    assert objective(model, ratings) == objective(model, ratings, 0.0) < total
-    J = objective(model, ratings, lam, count_weighted=count_weighted)
+    for rows, bias, n in (
+        (model.U, model.user_bias, counts["U"]),
+        (model.V, model.item_bias, counts["V"]),
+    ):
+        rows = torch.cat([rows.weight, bias.weight], 1) if biases else rows.weight
+        weights = [lam + lam_per_rating * count for count in n]
+        center = sum(w * row for w, row in zip(weights, rows, strict=True))
+        center = center / sum(weights) if prior_mean == "learned" else 0.0
+        for weight, row in zip(weights, rows, strict=True):
+            total += weight / 2 * (row - center) @ (row - center)
+    J = objective(
+        model, ratings, lam, lam_per_rating=lam_per_rating, prior_mean=prior_mean
+    )
     torch.testing.assert_close(J, total)
+
+
+def test_the_objective_without_weight_is_the_squared_error(ratings):
+    model = MF(4, 3, rank=2, generator=seeded(0))
+    learned = objective(model, ratings, 0.0, prior_mean="learned")
+    torch.testing.assert_close(learned, objective(model, ratings))
+
+
+def test_objective_has_no_penalty_unless_asked(ratings):
+    model = MF(4, 3, rank=2, generator=seeded(0))
+    torch.testing.assert_close(objective(model, ratings), objective(model, ratings, 0))
 
 
 def test_some_people_and_all_items_broadcast():
