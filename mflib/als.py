@@ -54,7 +54,9 @@ def als(
         ratings); both at least 0 (:func:`objective`). At 0, each solve takes the
         smallest of its minimisers.
     prior_mean : {"zero", "learned"}, default "zero"
-        What rows are pulled to: zero, or the average row of their side.
+        What rows are pulled to: zero, or the average row of their side. Averages that
+        are free to grow take items along at little cost: choose ``sweeps``, too, on
+        validation data.
     sweeps : int, default 20
         How often both halves are solved.
     biases : bool, default False

@@ -72,7 +72,7 @@ def gibbs(
     rated : bool, default False
         Let what a user has rated, whatever the stars, say where to expect u_i and b_i,
         and who has rated an item the same of v_j and c_j (Salakhutdinov & Mnih 2007).
-        Only pairs in train count as rated.
+        Only pairs in train count as rated. Its shares in the history move slowly.
     prior : Prior, optional
         By default, scales of the order of the training ratings' own spread, each
         worth two observations.
