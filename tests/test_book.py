@@ -25,6 +25,7 @@ MARKDOWN = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
 ANCHORS = 3  # heading levels with an anchor: myst_heading_anchors in _config.yml
 
 GLOSSARY = "appendix/glossary.md"
+INSTRUCTORS = "appendix/for-instructors.md"
 SLIDE_MAP = "appendix/slide-map.md"
 ERRATA = "appendix/errata.md"
 REFERENCES = "appendix/references.md"
@@ -238,7 +239,32 @@ def reference_problems(book: Book) -> Iterator[str]:
             yield f"{section.title}: cited nowhere"
 
 
+@cache
+def cells_of_sections(page: str) -> dict[str, set[int]]:
+    """Return the numbers of the code cells in each section of a notebook."""
+    cells = nbformat.read(CHAPTERS / page, as_version=4).cells
+    text = "\n\n".join(
+        f"<cell {c.execution_count}>" if c.cell_type == "code" else c.source
+        for c in cells
+    )
+    return {
+        anchor: numbers_in(r"<cell (\d+)>", section.text)
+        for anchor, section in sections(text).items()
+    }
+
+
+def cell_problems(book: Book) -> Iterator[str]:
+    """Cells that instructors are sent to by number, and that are elsewhere."""
+    for line in book[INSTRUCTORS].splitlines():
+        targets = re.findall(r"\(\.\./([\w-]+\.ipynb)#([^)]+)\)", line)
+        there = [cells_of_sections(page).get(anchor, set()) for page, anchor in targets]
+        for number in numbers_in(r"(?<!\])\[(\d+)\](?!\()", line):
+            if number not in set().union(*there):
+                yield f"cell [{number}] is in none of {targets}"
+
+
 CHECKS = [
+    cell_problems,
     dead_links,
     slide_problems,
     errata_problems,
@@ -259,6 +285,7 @@ CHAPTER_3 = "03-l1-l2.ipynb"
 @pytest.mark.parametrize(
     ("check", "page", "old", "new", "problem"),
     [
+        (cell_problems, INSTRUCTORS, "cell [24]", "cell [9]", r"cell \[9\] is in none"),
         (dead_links, "intro.md", "(appendix/notation.md)", "(notation.md)", "no page"),
         (dead_links, CHAPTER_1, "#sparse)", "#dense)", "no anchor .*#dense"),
         (dead_links, CHAPTER_3, "### Squared or not", "### Squares", "no anchor"),
