@@ -7,6 +7,7 @@ and the dots on it are the group "moves" of their panel; a few lines of JavaScri
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -31,6 +32,10 @@ from mflib.book.style import LINES, PALETTE, use_style
 Array = NDArray[np.float64]
 
 WIDTH, HEIGHT = 340, 252  # of a panel, in pixels
+DEFINITION = re.compile(
+    r'<clipPath id="(?P<clip>\w+)">.*?</clipPath>'
+    r'|<defs> <path id="(?P<mark>\w+)".*?/> </defs>'
+)
 NUMBER = re.compile(r"-?\d+\.\d\d+(?=[^<>]*>)")  # in a tag, not in a text
 OWN_ID = re.compile(r' id="(?![mp][0-9a-f]{10}")[^"]*"')  # that nothing refers to
 
@@ -221,7 +226,22 @@ def _svg(ax: Axes) -> str:
     text = file.getvalue().replace(' id="moves"', ' class="moves"')
     text = OWN_ID.sub("", text[text.index("<g ") :]).replace("xlink:href", "href")
     text = NUMBER.sub(lambda found: _tenths(float(found[0])), " ".join(text.split()))
+    text = _stable_ids(text, str(mpl.rcParams["svg.hashsalt"]))
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}">' + text.replace("> <", ">\n<")
+
+
+def _stable_ids(text: str, salt: str) -> str:
+    """Name what is defined by what is left of it: Matplotlib hashes all digits."""
+    defined = set()
+    for found in list(DEFINITION.finditer(text)):
+        own = found["clip"] or found["mark"]
+        content = found[0].replace(own, "")
+        name = "m" + hashlib.sha256((salt + content).encode()).hexdigest()[:10]
+        if name in defined:  # it differed in digits that are not there any more
+            text = text.replace(found[0], "", 1)
+        defined.add(name)
+        text = text.replace(own, name)
+    return " ".join(text.split())
 
 
 def _tenths(pixels: float) -> str:
