@@ -218,9 +218,9 @@ $(ARM)/stamp: requirements/arm.txt requirements/constraints.txt | $(READER)
 	@$(ARM_APT) update
 	@$(ARM_APT) install -y --download-only --no-install-recommends \
 	    python3 libstdc++6 libgomp1 qemu-user-static:amd64
-	@for package in $(ARM)/apt/archives/*.deb; do dpkg -x $$package $(ARM)/root || exit; done
+	@for package in $(ARM)/apt/archives/*.deb; do dpkg -x $$package $(ARM)/debian || exit; done
 	@printf '#!/bin/sh\nexec %s -cpu neoverse-n1 -L %s -0 "$$0" %s "$$@"\n' \
-	    $(ARM)/root/usr/bin/qemu-aarch64-static $(ARM)/root $(ARM)/root/usr/bin/python3 > $(ARM)/python
+	    $(ARM)/debian/usr/bin/qemu-aarch64-static $(ARM)/debian $(ARM)/debian/usr/bin/python3 > $(ARM)/python
 	@chmod +x $(ARM)/python && $(ARM)/python -m venv --without-pip $(ARM)
 	@sed '/^torch==/d' requirements/constraints.txt > $(ARM)/constraints.txt
 	@version="$$($(ARM)/python -c 'import platform; print(platform.python_version())')"; \
