@@ -24,7 +24,7 @@ NPM_CI := npm ci --prefix requirements --ignore-scripts --no-audit --no-fund \
 TESTER := .venv/tester.stamp
 AUDITOR := .venv-audit/stamp
 # Chapters that make test runs a second time, with disturbed arithmetic; make robust does all
-LECTURE := $(addprefix --chapter ,$(wildcard chapters/0[1-5]-*.ipynb))
+LECTURE := $(addprefix --chapter ,$(wildcard chapters/0[1-6]-*.ipynb))
 # Unit tests of mflib that compute
 ARITHMETIC := $(addprefix tests/test_,$(addsuffix .py,als gibbs model penalties ratings sparse synthetic torch_state training))
 # How often make steady runs the chapters
@@ -146,10 +146,10 @@ ARM_TORCH := torch==2.10.0
 ARM_PIP := $(PIP) install -qq --only-binary=:all: $(addsuffix _aarch64,$(addprefix \
     --platform=manylinux,_2_28 _2_27 _2_26 _2_24 _2_17 2014))
 ARM_TESTS := $(ARITHMETIC) $(addprefix tests/test_,files.py hostile.py how_do_i.py movielens.py)
-ARM_CHAPTERS := $(wildcard chapters/0[125]-*.ipynb)
+ARM_CHAPTERS := $(wildcard chapters/0[126]-*.ipynb)
 
 arm: $(ARM)/stamp
-	@echo "Unit tests of mflib, and chapters 1, 2 and 5, on 64-bit ARM (slow)"
+	@echo "Unit tests of mflib, and chapters 1, 2 and 6, on 64-bit ARM (slow)"
 	@PYTHONPATH=$(CURDIR) OMP_NUM_THREADS=1 $(ARM)/bin/python -m pytest -q -rs -n auto \
 	    --dist loadfile -p tests.nbval_gate --nbval --nbval-current-env \
 	    --nbval-kernel-startup-timeout=600 --nbval-cell-timeout=3600 $(ARM_CHAPTERS) $(ARM_TESTS)

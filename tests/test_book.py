@@ -279,7 +279,7 @@ def test_the_book_is_whole(check) -> None:
 
 
 CHAPTER_1 = "01-matrix-factorization.ipynb"
-CHAPTER_3 = "03-l1-l2.ipynb"
+CHAPTER_3, CHAPTER_4 = "03-l1-l2.ipynb", "04-networks-and-factorization.ipynb"
 
 
 @pytest.mark.parametrize(
@@ -288,20 +288,20 @@ CHAPTER_3 = "03-l1-l2.ipynb"
         (cell_problems, INSTRUCTORS, "cell [24]", "cell [9]", r"cell \[9\] is in none"),
         (dead_links, "intro.md", "(appendix/notation.md)", "(notation.md)", "no page"),
         (dead_links, CHAPTER_1, "#sparse)", "#dense)", "no anchor .*#dense"),
-        (dead_links, CHAPTER_3, "### Squared or not", "### Squares", "no anchor"),
-        (dead_links, CHAPTER_3, "### Squared or", "#### Squared or", "no anchor"),
+        (dead_links, CHAPTER_4, "### Squared or not", "### Squares", "no anchor"),
+        (dead_links, CHAPTER_4, "### Squared or", "#### Squared or", "no anchor"),
         (slide_problems, SLIDE_MAP, "## S4:", "## S5:", "slides on the map"),
         (slide_problems, SLIDE_MAP, "../02-", "../01-", "the map says"),
         (slide_problems, SLIDE_MAP, "[E2](", "[E3](", r"errata \{3\} on the"),
         (slide_problems, CHAPTER_1, "*[Slides S1", "*[Slides S3", "the map says"),
         (slide_problems, CHAPTER_1, "*[Slides S1", "[Slides S1", "no line in italics"),
-        (slide_problems, "intro.md", "*Slide S8*", "*Slide S9*", "the card of 04-"),
+        (slide_problems, "intro.md", "*Slide S8*", "*Slide S9*", "the card of 05-"),
         (errata_problems, ERRATA, "## E7:", "## E8:", "errata: "),
         (errata_problems, ERRATA, "#squared-or-not", "#neural", "E2: no linked"),
         (errata_problems, CHAPTER_3, "note E12", "note", "E12: no linked section"),
         (
             errata_problems,
-            CHAPTER_3,
+            CHAPTER_4,
             '"squared-or',
             '"not',
             "a box says that it is in not",

@@ -10,7 +10,7 @@ import pytest
 
 from tools.chapters import execute, read
 
-CHAPTER = Path(__file__).parents[1] / "chapters" / "06-movielens.ipynb"
+CHAPTER = Path(__file__).parents[1] / "chapters" / "07-movielens.ipynb"
 COLUMNS = ("userId", "movieId", "rating")
 
 

@@ -9,7 +9,7 @@ from mflib.synthetic import Truth, make_low_rank_ratings, seeded
 
 
 def lecture_ratings(seed: int = 0, **changes: Any) -> tuple[Ratings, Truth]:
-    """Make the ratings of chapters 1 to 5, whose truth is known.
+    """Make the ratings of chapters 1 to 6, whose truth is known.
 
     Parameters
     ----------
