@@ -17,8 +17,9 @@ import nbformat
 import pytest
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
-from myst_parser.mdit_to_docutils.base import default_slugify
 from pybtex.database import parse_string
+
+from tools import headings
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
 MARKDOWN = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
@@ -46,7 +47,8 @@ class Link(NamedTuple):
 
 class Section(NamedTuple):
     level: int
-    title: str
+    title: str  # without its tag
+    tag: str  # "core", "extra" or none
     text: str  # with its subsections
 
 
@@ -84,10 +86,11 @@ def sections(text: str) -> dict[str, Section]:
             for child in inline.children
             if child.type in ("text", "code_inline")
         )
-        anchor, n = default_slugify(title), 1
+        anchor, n = headings.slug(title), 1
         while anchor in found:
-            anchor, n = f"{default_slugify(title)}-{n}", n + 1
-        found[anchor] = Section(level, title, "\n".join(lines[start:end]))
+            anchor, n = f"{anchor}-{n}", n + 1
+        title, tag = headings.split(title)
+        found[anchor] = Section(level, title, tag, "\n".join(lines[start:end]))
     return found
 
 

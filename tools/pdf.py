@@ -72,8 +72,12 @@ def contents(site: Path) -> list[tuple[str, Path]]:
 
 
 def anchor(page: Path, fragment: str = "") -> str:
-    """Name a place in the book: ids are unique on their own page only."""
-    return f"{page.stem}--{fragment}" if fragment else page.stem
+    """Name a place in the book: ids are unique on their own page only.
+
+    In ASCII, since Chromium's names of other places cannot be looked up.
+    """
+    name = f"{page.stem}--{fragment}" if fragment else page.stem
+    return re.sub(r"[^\x20-\x7e]", lambda sign: f"u{ord(sign[0]):x}", name)
 
 
 def article(page: Path, pages: set[Path], head: Tag) -> Tag:

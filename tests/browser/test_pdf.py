@@ -197,6 +197,12 @@ def test_a_blank_page_is_seen(browser, tmp_path, text, found) -> None:
     assert problems(reader) == found
 
 
+def test_a_section_with_a_greek_name_has_its_page_number(browser, tmp_path) -> None:
+    site = small_site(tmp_path, '<section id="λ-here"><h2>About λ</h2></section>')
+    reader = PdfReader(io.BytesIO(pdf.print_book(browser, site)))
+    assert words(reader.pages[0].extract_text()).endswith("About λ3")
+
+
 def test_a_dead_link_is_refused(tmp_path) -> None:
     site = small_site(tmp_path, '<p><a href="intro.html#nowhere">there</a></p>')
     with pytest.raises(SystemExit, match="intro--nowhere"):
