@@ -40,7 +40,7 @@ help:
 	@echo "make pdf       build the site, and print it as one PDF beside its pages"
 	@echo "make test      run every check, as CI does"
 	@echo "make live      open the chapters in JupyterLab, for teaching"
-	@echo "make chapters  run every notebook again and store its outputs"
+	@echo "make chapters  run every notebook again, store its outputs, and count its minutes"
 	@echo "make weights   report the size and loading time of the site's pages"
 	@echo "make bench     benchmark mflib against other libraries (half an hour, on an idle machine)"
 	@echo "make robust    test the chapters with other threads, processors, time zones and orders"
@@ -99,6 +99,7 @@ chapters: $(READER)
 	@echo "Running every notebook"
 	@$(BIN)/python tools/chapters.py --timeout $(CELL_TIMEOUT)
 	@$(BIN)/python -m tools.title
+	@$(BIN)/python -m tools.reading --write
 
 weights: $(TESTER) book
 	@$(BIN)/python -m tools.weights
