@@ -117,6 +117,9 @@ def article(page: Path, pages: set[Path], head: Tag) -> Tag:
     for folded in body.select("details.hide"):
         folded.summary.decompose()
         folded.unwrap()
+    for answer in body.select("details.self-check"):
+        answer.summary.decompose()
+        answer.name = "div"
     for code in body.select(".cell_input, .cell_output"):
         if code.get_text().count("\n") <= SHORT:
             code["class"].append("short")

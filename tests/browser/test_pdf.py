@@ -220,6 +220,14 @@ def test_ids_are_told_apart_and_other_pages_lose_their_links(tmp_path) -> None:
     ]
 
 
+def test_answers_of_self_checks_are_printed(browser, tmp_path) -> None:
+    fold = '<details class="{}"><summary>Open</summary><p>Answered</p></details>'
+    folds = fold.format("self-check") + fold.format("solution")
+    reader = PdfReader(io.BytesIO(pdf.print_book(browser, small_site(tmp_path, folds))))
+    text = " ".join(page.extract_text() for page in reader.pages)
+    assert (text.count("Answered"), text.count("Open")) == (1, 1)
+
+
 def test_what_is_too_wide_is_made_to_fit(browser, tmp_path) -> None:
     cells = "".join(f"<td>{n:010}</td>" for n in range(20))
     site = small_site(tmp_path, f"<table><tr>{cells}</tr></table>")
