@@ -99,6 +99,20 @@ for (const link of document.querySelectorAll("a.btn-download-source-button")) {
   link.removeAttribute("target");
 }
 
+// The other language: the same section of the same page, and the choice for the next visit
+for (const link of document.querySelectorAll("a.language-switch")) {
+  link.addEventListener("click", () => {
+    const line = innerHeight / 4;
+    const above = [...document.querySelectorAll(".bd-article section section[id]")]
+      .filter((section) => section.getBoundingClientRect().top < line);
+    link.hash = above.at(-1)?.id ?? "";
+    link.search = location.search; // on the page of the search
+    try {
+      localStorage.setItem("language", link.hreflang);
+    } catch { /* no storage for a page opened as a file */ }
+  });
+}
+
 // Search: excerpts from what one reads, and the keyboard where the results begin.
 if (typeof Search !== "undefined") {
   const unread =
