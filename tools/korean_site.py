@@ -103,6 +103,7 @@ def build(site: Path = SITE, pages: Path = korean.KOREAN) -> int:
     if done.returncode == 0:
         shutil.rmtree(site / "ko", ignore_errors=True)
         shutil.move(folder / "_build" / "html", site / "ko")
+        shutil.rmtree(folder)
     return done.returncode
 
 
