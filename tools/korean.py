@@ -42,7 +42,9 @@ from tools.korean_checks import (
     differences,
     figure_differences,
     has_hangul,
+    tree,
     with_comments,
+    wordless,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -94,7 +96,9 @@ def pages() -> list[Path]:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     names = [toc["root"]]
     names += [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
-    found = [ROOT / f"{name}{end}" for name in names for end in (".ipynb", ".md")]
+    found = [
+        ENGLISH.parent / f"{name}{end}" for name in names for end in (".ipynb", ".md")
+    ]
     return [path for path in found if path.exists()]
 
 
@@ -217,13 +221,17 @@ def merged(english: Part, korean: Part | None) -> Part:
     if english.kind == "code":
         new.comments = comments_of(english, korean)
         new.text = with_comments(english.text, {**common_comments(), **new.comments})
-    elif korean.key == english.key or korean.same or has_hangul(korean.text):
+    elif is_translated(korean) and not wordless(english.text):
         new.key, new.text = korean.key, korean.text
     if english.figure:
         new.figure, new.figure_key = english.figure, english.figure_key
         if has_hangul("".join(korean.figure.values())):
             new.figure, new.figure_key = korean.figure, korean.figure_key
     return new
+
+
+def is_translated(part: Part) -> bool:
+    return part.same or has_hangul(part.text)
 
 
 def comments_of(english: Part, korean: Part) -> dict[str, str]:
@@ -393,11 +401,13 @@ def page_problems(english: Path) -> Iterator[Problem]:
 
 def earlier(english: Path, key: str) -> str | None:
     """Return the text of an English part that is no longer there, from git."""
-    name = english.relative_to(ROOT).as_posix()
+    name = english.relative_to(ENGLISH.parent).as_posix()
 
     def git(*command: str) -> str:
         line = ["git", *command]
-        done = subprocess.run(line, cwd=ROOT, capture_output=True, check=False)
+        done = subprocess.run(
+            line, cwd=ENGLISH.parent, capture_output=True, check=False
+        )
         return done.stdout.decode() if done.returncode == 0 else ""
 
     log = git("log", f"-{VERSIONS}", "--format=%H", "--", name).split()
@@ -413,7 +423,7 @@ def earlier(english: Path, key: str) -> str | None:
 
 def show(english: Path, problem: Problem) -> str:
     """Return a problem in words, a stale part with what has changed in English."""
-    lines = [f"ko/{english.relative_to(ROOT)}: {problem.key}: {problem.what}"]
+    lines = [f"ko/{english.relative_to(ENGLISH.parent)}: {problem.key}: {problem.what}"]
     if problem.stale:
         old = earlier(english, problem.stale)
         lines += ["  The English now:" if old is None else "  The English changed:"]
@@ -450,7 +460,7 @@ def export(english: Path, *, both: bool = False) -> str:
         out.append(f"<!-- {kind} {key}{how} -->\n{there}")
 
     for ours, theirs in align(parts(english), korean):
-        if ours is None:
+        if ours is None or (ours.kind != "code" and wordless(ours.text)):
             continue
         theirs = theirs or Part(ours.key, ours.kind, ours.text)
         if ours.kind != "code":
@@ -467,6 +477,12 @@ def export(english: Path, *, both: bool = False) -> str:
             stale = theirs.figure_key != ours.figure_key
             add(name, ours.key, text, theirs.figure.get(name, ""), stale, False)
     return "\n\n".join(out) + "\n"
+
+
+def same_comments(english: str, korean: str) -> bool:
+    """Return whether code is the same, with as many comments."""
+    counts = [len(blocks_of_comments(code)) for code in (english, korean)]
+    return counts[0] == counts[1] and tree(english) == tree(korean)
 
 
 def fenced(code: str) -> str:
@@ -495,39 +511,36 @@ def take(text: str) -> tuple[Path, list[str]]:
     english = ENGLISH / found[0][1]
     ours = {part.key: part for part in parts(english)}
     korean = parts(twin(english)) if twin(english).exists() else []
-    by_key = {part.key: part for part in korean}
-    if not korean:
-        korean = parts(english)
-        by_key = {part.key: part for part in korean}
-    odd, last = [], None
-    # A part that is stale is known by its old key: it takes the new one.
-    stale = {a.key: b for a, b in align(list(ours.values()), korean) if a and b}
+    # What is not translated comes from the English, when the page is stored.
+    korean = [part for part in korean if part.kind == "code" or is_translated(part)]
+    odd: list[str] = []
+    at = 0  # where a part goes that the page lacks: behind the one before it
+    # Each is known by the key of the English that it goes with; if stale, by its own.
+    known = {part.key: part for part in korean}
+    pairs = align(list(ours.values()), korean)
+    known |= {a.key: b for a, b in pairs if a and b}
     for kind, key, how, words in found[1:]:
         if kind == "english":
             continue
-        part = stale.get(key) or by_key.get(key)
-        if part is None:
-            if kind not in ("cell", "section"):
-                odd.append(f"{kind} {key}: no such part, left out")
-                continue
-            part = Part(key, kind, words)  # of an English text that is no more
-            korean.insert(korean.index(last) + 1 if last else 0, part)
-        last = part
-        english_part = ours.get(key)
+        if key not in known:
+            words_kind = kind if kind in ("cell", "section") else "code"
+            text = ours[key].text if key in ours else ""
+            known[key] = Part(key, words_kind, text)
+            korean.insert(at, known[key])
+        part = known[key]
+        at = korean.index(part) + 1
         if kind in ("cell", "section"):
             if how == "same" or has_hangul(words):
                 part.key, part.text, part.same = key, words, how == "same"
         elif kind == "code":
             code = re.sub(r"\A```python\n|\n```\Z", "", words)
-            a = blocks_of_comments(english_part.text if english_part else "")
-            b = blocks_of_comments(code)
-            if len(a) != len(b):
-                odd.append(f"code {key}: {len(b)} comments, not {len(a)}: left out")
-                continue
-            part.key, part.text = key, code
+            if key in ours and not same_comments(ours[key].text, code):
+                odd.append(f"code {key}: other code, or number of comments: left out")
+            else:
+                part.key, part.text = key, code
         elif has_hangul(words):
             part.figure = {**part.figure, kind: words}
-            part.figure_key = english_part.figure_key if english_part else "gone"
+            part.figure_key = ours[key].figure_key if key in ours else "gone"
     write(twin(english), stored(english, korean))
     return english, odd
 
@@ -562,7 +575,7 @@ def refresh(english: Path) -> None:
         if ours is None and theirs.kind != "code":
             print(f"{path}: taken out, as its English is gone:\n{theirs.text}\n")
     if write(path, stored(english, korean)):
-        print(f"{path.relative_to(ROOT)}: copied anew")
+        print(f"ko/{english.relative_to(ENGLISH.parent)}: copied anew")
 
 
 def main() -> int:
@@ -595,7 +608,7 @@ def main() -> int:
             accept(page)
         if not twin(page).exists():
             if not options.do_start:
-                print(f"ko/{page.relative_to(ROOT)}: missing")
+                print(f"ko/{page.relative_to(ENGLISH.parent)}: missing")
                 failed = True
             continue
         if not options.do_check:

@@ -168,6 +168,13 @@ def plain_math(tex: str) -> str:
     return re.sub(r"\s+", "", IN_WORDS.sub(r"\\text{}", tex))
 
 
+def wordless(content: Content | str) -> bool:
+    """Return whether there is nothing to translate, as in a heading of a letter."""
+    if isinstance(content, str):
+        content = Content(content)
+    return not any(map(english_words, [*content.paragraphs, *content.titles]))
+
+
 # -- text -----------------------------------------------------------------------------
 
 
@@ -194,7 +201,7 @@ def differences(
         yield f"numbers that are missing: {sorted(missing.elements())}"
     yield from heading_differences(a, b)
     yield from fence_differences(a, b)
-    if same or not any(map(english_words, [*a.paragraphs, *a.titles])):
+    if same or wordless(a):
         return
     if not has_hangul(korean):
         yield "not translated (if nothing is to be: mark it as the same)"
@@ -377,7 +384,11 @@ def code_differences(english: str, korean: str) -> Iterator[str]:
 
 
 def tree(code: str) -> str:
-    return ast.dump(ast.parse(TransformerManager().transform_cell(code)))
+    """Return code as Python understands it, without comments."""
+    try:
+        return ast.dump(ast.parse(TransformerManager().transform_cell(code)))
+    except SyntaxError as error:
+        return f"no Python: {error}"
 
 
 def width(line: str) -> int:
