@@ -51,6 +51,18 @@ def test_the_site_has_korean_words_for_its_own() -> None:
         assert korean_checks.has_hangul(words)
 
 
+@pytest.mark.parametrize(
+    ("english", "words"),
+    [
+        ("Show the solution", "풀이 보기"),
+        ("Hide the source of mflib.fit", "mflib.fit 소스 코드 숨기기"),
+        ("Show what is new", "Show what is new"),
+    ],
+)
+def test_a_fold_is_named_in_korean(english: str, words: str) -> None:
+    assert korean.fold(english) == words
+
+
 # -- terms ----------------------------------------------------------------------------
 
 
@@ -296,12 +308,16 @@ def test_code_and_outputs_are_copied_and_comments_stay(book: Path) -> None:
     cell = code_cell(notebook)
     cell.source = cell.source.replace("J_loop = 0.0", "J_loop = 0.0 + 0.0")
     cell.outputs = [nbformat.v4.new_output("stream", text="other\n")]
+    cell.metadata.mystnb = {"code_prompt_show": "Show what is new"}
     nbformat.write(notebook, page)
     found = problems(page)
+    assert any(one.endswith("no 'Show what is new'") for one in found)
     assert any(one.endswith("stale code: run make korean") for one in found)
     assert any(one.endswith("other code") for one in found)
     assert any(one.endswith("other outputs") for one in found)
     before = korean.twin(page).read_text(encoding="utf-8").count(f"# {MARK}")
+    del cell.metadata["mystnb"]
+    nbformat.write(notebook, page)
     korean.refresh(page)
     assert problems(page) == []
     assert korean.twin(page).read_text(encoding="utf-8").count(f"# {MARK}") == before

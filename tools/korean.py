@@ -292,7 +292,7 @@ def notebook_text(notebook: NotebookNode, korean: list[Part]) -> str:
         for name in ("code_prompt_show", "code_prompt_hide"):
             words = data.get("mystnb", {}).get(name)
             if words:
-                data.mystnb[name] = edition()["words"].get(words, words)
+                data.mystnb[name] = fold(words)
         cells.append(cell)
     for cell, own in zip(cells, cell_ids(cells), strict=True):
         cell.id = own
@@ -302,6 +302,18 @@ def notebook_text(notebook: NotebookNode, korean: list[Part]) -> str:
     new = NotebookNode(cells=cells, metadata=metadata, nbformat=4, nbformat_minor=5)
     text: str = nbformat.writes(nbformat.from_dict(new), version=4)
     return text.rstrip("\n") + "\n"
+
+
+def fold(english: str) -> str:
+    """Return in Korean what a fold says, or its English where no words are known."""
+    words = edition()["folds"]
+    verb, _, what = english.partition(" ")
+    name = what.removeprefix("the source of ")
+    there = words["source"].format(name) if name != what else words.get(what)
+    if verb not in words or there is None:
+        return english
+    korean: str = words[verb].format(there)
+    return korean
 
 
 def write(path: Path, content: bytes) -> bool:
@@ -378,6 +390,9 @@ def copy_problems(english: NotebookNode, korean: NotebookNode) -> Iterator[Probl
         for name in ("cell_type", "outputs", "execution_count", "attachments"):
             if ours.get(name) != theirs.get(name):
                 yield Problem(ours.id, f"other {name}")
+        for name, words in ours.metadata.get("mystnb", {}).items():
+            if isinstance(words, str) and not has_hangul(fold(words)):
+                yield Problem(ours.id, f"{name}: ko/edition.yml has no {words!r}")
         if ours.metadata.get("tags") != theirs.metadata.get("tags"):
             yield Problem(ours.id, "other tags")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gettext
+import json
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,11 @@ ROOT = Path(__file__).parents[1]
 LOCALE = ROOT / "ko" / "locale"
 CATALOGS = ("sphinx", "booktheme")
 PAGES = {".ipynb", ".md"}
+MESSAGES = """\
+Object.assign(Documentation.TRANSLATIONS, {});
+Documentation.PLURAL_EXPR = () => 0;
+Documentation.LOCALE = "ko";
+"""
 
 
 # -- building -------------------------------------------------------------------------
@@ -48,7 +54,7 @@ def config() -> dict[str, Any]:
     settings["extensions"].append("tools.korean_site")
     settings["language"] = "ko"
     for name in ("nb_code_prompt_show", "nb_code_prompt_hide"):
-        settings[name] = own["words"][settings[name]]
+        settings[name] = korean.fold(settings[name])
     search = own["words"]["Search this book..."]
     settings["html_theme_options"]["search_bar_text"] = search
     settings["html_context"]["other_edition"] = own["other_edition"]
@@ -154,12 +160,26 @@ def write_mo(source: Path, target: Path) -> None:
         mofile.write_mo(file, catalog)
 
 
+def write_messages(app: Sphinx, exception: Exception | None) -> None:
+    """Give scripts their Korean words without code made from text.
+
+    Sphinx's own function for it is forbidden by the pages' policy.
+    """
+    path = Path(app.outdir) / "_static" / "translations.js"
+    if exception is None and path.exists():
+        text = path.read_text(encoding="utf-8")
+        catalog = json.loads(text[text.index("{") : text.rindex("}") + 1])
+        messages = {name: words for name, words in catalog["messages"].items() if words}
+        path.write_text(MESSAGES.format(json.dumps(messages)), encoding="utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     try:
         headings.ENGLISH.update(english_headings(Path(app.srcdir) / "chapters"))
     except ValueError as error:
         raise ExtensionError(str(error)) from error
     app.connect("builder-inited", set_words)
+    app.connect("build-finished", write_messages)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 

@@ -126,8 +126,8 @@ def pytest_collection_modifyitems(items) -> None:
 
 def pytest_generate_tests(metafunc) -> None:
     """Run a test that takes ``path`` on every page, ``slider_path`` on some."""
-    # mflib's sources are pages made alike: one stands for them. So do a few pages of the
-    # Korean edition, whose figures, code and furniture are the English ones.
+    # mflib's sources are pages made alike: one stands for them. So do a few pages for
+    # the Korean edition, whose figures, code and furniture are the English ones.
     found = [
         p
         for p in pages()
