@@ -31,16 +31,17 @@ ARITHMETIC := $(addprefix tests/test_,$(addsuffix .py,als gibbs model penalties 
 TIMES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test live chapters weights bench robust steady newest arm audit mutation lock \
+.PHONY: help book pdf test live chapters korean weights bench robust steady newest arm audit mutation lock \
     clean
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make book      build the site in _build/html; a warning is an error"
-	@echo "make pdf       build the site, and print it as one PDF beside its pages"
+	@echo "make book      build the site in _build/html, in both languages; a warning is an error"
+	@echo "make pdf       build the site, and print each edition as one PDF beside its pages"
 	@echo "make test      run every check, as CI does"
 	@echo "make live      open the chapters in JupyterLab, for teaching"
 	@echo "make chapters  run every notebook again, store its outputs, and count its minutes"
+	@echo "make korean    copy code and outputs into the Korean chapters, and say what is stale"
 	@echo "make weights   report the size and loading time of the site's pages"
 	@echo "make bench     benchmark mflib against other libraries (half an hour, on an idle machine)"
 	@echo "make robust    test the chapters with other threads, processors, time zones and orders"
@@ -60,6 +61,8 @@ book: $(READER) $(KATEX)
 	@echo "Building the site"
 	@rm -rf _build
 	@$(BIN)/jupyter-book build . -W -n --keep-going -q
+	@echo "Building the Korean edition into it"
+	@$(BIN)/python -m tools.korean_site
 	@$(BIN)/python -m tools.content_policy
 
 pdf: $(TESTER) book
@@ -92,7 +95,7 @@ test: $(TESTER) $(KATEX)
 
 live: $(READER)
 	@echo "Opening JupyterLab on the chapters (stop it with Ctrl-C)"
-	@$(BIN)/jupyter trust chapters/*.ipynb > /dev/null
+	@$(BIN)/jupyter trust chapters/*.ipynb $(wildcard ko/chapters/*.ipynb) > /dev/null
 	@$(BIN)/jupyter lab chapters
 
 chapters: $(READER)
@@ -100,6 +103,10 @@ chapters: $(READER)
 	@$(BIN)/python tools/chapters.py --timeout $(CELL_TIMEOUT)
 	@$(BIN)/python -m tools.title
 	@$(BIN)/python -m tools.reading --write
+
+korean: $(READER)
+	@echo "Copying code and outputs into the Korean chapters"
+	@$(BIN)/python -m tools.korean
 
 weights: $(TESTER) book
 	@$(BIN)/python -m tools.weights

@@ -1,6 +1,15 @@
 // What the theme and its extensions leave undone for readers without a mouse or a screen.
 // Run once when a page has loaded; the page reads without it.
 
+const KOREAN = {
+  Book: "책", "Copy code": "코드 복사", "Color mode": "화면 색",
+  light: "밝게", dark: "어둡게", auto: "자동", "Source of": "소스:",
+  Code: "코드", Output: "출력", Table: "표", Equation: "식", Figure: "그림",
+  "scrolls sideways": "옆으로 밀어서 보기",
+};
+const say = (words) =>
+  (document.documentElement.lang === "ko" && KOREAN[words]) || words;
+
 // Their labels hide the words that stand there ("Search Ctrl+K", "Show the code").
 for (const labelled of document.querySelectorAll(
   ".search-button-field[aria-label], summary[aria-label]"
@@ -11,7 +20,7 @@ for (const labelled of document.querySelectorAll(
 // The sidebar holds the book's title, which is then in no landmark.
 const sidebar = document.getElementById("pst-primary-sidebar");
 sidebar?.setAttribute("role", "complementary");
-sidebar?.setAttribute("aria-label", "Book");
+sidebar?.setAttribute("aria-label", say("Book"));
 
 // The corner of a data frame is no head of anything.
 for (const corner of document.querySelectorAll("th:empty")) {
@@ -52,7 +61,7 @@ for (const name of ["primary", "secondary"]) {
 // A button that copies says what, and keeps the keyboard. They come with the page's end.
 addEventListener("DOMContentLoaded", () => {
   for (const button of document.querySelectorAll(".copybtn")) {
-    button.setAttribute("aria-label", "Copy code");
+    button.setAttribute("aria-label", say("Copy code"));
   }
 });
 addEventListener("click", (event) => {
@@ -67,7 +76,7 @@ for (const button of document.querySelectorAll(".theme-switch-button")) {
   button.addEventListener("click", () =>
     setTimeout(() => {
       const { mode } = document.documentElement.dataset;
-      button.setAttribute("aria-label", `Color mode: ${mode}`);
+      button.setAttribute("aria-label", `${say("Color mode")}: ${say(mode)}`);
     })
   );
 }
@@ -87,7 +96,7 @@ for (const [i, box] of document.querySelectorAll("div.admonition").entries()) {
 }
 for (const link of document.querySelectorAll("dt a:has(> .viewcode-link)")) {
   const name = link.closest("dt").querySelector(".sig-name")?.textContent;
-  if (name) link.setAttribute("aria-label", `Source of ${name}`);
+  if (name) link.setAttribute("aria-label", `${say("Source of")} ${name}`);
 }
 for (const row of document.querySelectorAll(".bd-article table.table tbody tr")) {
   if (row.cells[0]?.matches("td")) row.cells[0].setAttribute("role", "rowheader");
@@ -97,6 +106,20 @@ for (const row of document.querySelectorAll(".bd-article table.table tbody tr"))
 for (const link of document.querySelectorAll("a.btn-download-source-button")) {
   link.download = "";
   link.removeAttribute("target");
+}
+
+// The other language: the same section of the same page, and the choice for the next visit
+for (const link of document.querySelectorAll("a.language-switch")) {
+  link.addEventListener("click", () => {
+    const line = innerHeight / 4;
+    const above = [...document.querySelectorAll(".bd-article section section[id]")]
+      .filter((section) => section.getBoundingClientRect().top < line);
+    link.hash = above.at(-1)?.id ?? "";
+    link.search = location.search; // on the page of the search
+    try {
+      localStorage.setItem("language", link.hreflang);
+    } catch { /* no storage for a page opened as a file */ }
+  });
 }
 
 // Search: excerpts from what one reads, and the keyboard where the results begin.
@@ -113,7 +136,7 @@ if (typeof Search !== "undefined") {
   const watch = new MutationObserver(() => {
     const summary = results.querySelector(".search-summary");
     const title = results.querySelector("h2")?.textContent ?? "";
-    if (!summary?.textContent.trim() || /^(Searching|Preparing)/.test(title)) return;
+    if (!summary?.textContent.trim() || /^(Searching|Preparing|검색 중|검색 준비)/.test(title)) return;
     watch.disconnect();
     summary.tabIndex = -1;
     summary.focus();
@@ -149,12 +172,12 @@ function nameWhatScrolls() {
         box.scrollWidth > box.clientWidth &&
         ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
       // A formula has its number for a name, for readers without scripts.
-      box.label ??= box.getAttribute("aria-label") ?? name;
+      box.label ??= box.getAttribute("aria-label") ?? say(name);
       if (scrolls && !("scrolls" in box.dataset)) {
         box.dataset.scrolls = "";
         box.tabIndex = 0;
         box.setAttribute("role", "group");
-        box.setAttribute("aria-label", `${box.label}, scrolls sideways`);
+        box.setAttribute("aria-label", `${box.label}, ${say("scrolls sideways")}`);
         box.onscroll = () => markMore(box);
       } else if (!scrolls && ("scrolls" in box.dataset || box.matches(".formula"))) {
         delete box.dataset.scrolls;

@@ -18,6 +18,10 @@ TAGS = {"core": "core", "extra": "extra", "핵심": "core", "심화": "extra"}
 TAG = re.compile(rf"\s·\s({'|'.join(TAGS)})$")
 
 
+# Of a translated edition's headings, without tags: the English ones, which give anchors
+ENGLISH: dict[str, str] = {}
+
+
 def split(title: str) -> tuple[str, str]:
     """Return a heading without its tag, and the tag as it is written, if any."""
     tag = TAG.search(title)
@@ -26,7 +30,8 @@ def split(title: str) -> tuple[str, str]:
 
 def slug(title: str) -> str:
     """Return the anchor of a heading, as MyST makes it (myst_heading_slug_func)."""
-    return default_slugify(split(title)[0])
+    plain = split(title)[0]
+    return default_slugify(ENGLISH.get(plain, plain))
 
 
 class TagHeadings(SphinxTransform):

@@ -51,6 +51,13 @@ class EnglishAndKorean(SearchEnglish):
         return found
 
 
+class KoreanAndEnglish(EnglishAndKorean):
+    """The same for the Korean edition, whose code and names are English."""
+
+    lang = "ko"
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_search_language(EnglishAndKorean)
+    app.add_search_language(KoreanAndEnglish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

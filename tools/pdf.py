@@ -34,6 +34,18 @@ WIDTH = 680
 # Lines of code or output that stay on one page.
 SHORT = 20
 
+# What this puts into the book of the Korean edition
+KOREAN = {
+    "Solutions": "연습 문제 풀이",
+    "Solution, page ": "풀이, 쪽 ",
+    "Back to the exercise": "문제로 돌아가기",
+    "Contents": "목차",
+    "About this book": "이 책에 대하여",
+    "The whole book as a PDF": "책 전체를 PDF로",
+    "pages": "쪽",
+}
+EXERCISE = re.compile(r"(?:Exercise|연습 문제) \d")
+
 # Once all is typeset: shrink what is wider than the paper.
 FIT = """async () => {
   await document.fonts.ready;
@@ -55,6 +67,12 @@ FIT = """async () => {
 
 def read(path: Path) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def say(words: str, page: BeautifulSoup) -> str:
+    """Return words in the language of a page."""
+    korean = page.html is not None and page.html.get("lang") == "ko"
+    return KOREAN[words] if korean else words
 
 
 def contents(site: Path) -> list[tuple[str, Path]]:
@@ -129,12 +147,12 @@ def article(page: Path, pages: set[Path], head: Tag) -> Tag:
 def move_solutions(book: BeautifulSoup, bodies: list[Tag]) -> Tag | None:
     """Move the worked solutions into a chapter of their own, linked both ways."""
     chapter = book.new_tag("div", attrs={"class": "chapter", "id": "solutions"})
-    chapter.append(book.new_tag("h1", string="Solutions"))
+    chapter.append(book.new_tag("h1", string=say("Solutions", book)))
     for body in bodies:
         found = [
             (section, parts)
             for section in body.select("section:has(> h3)")
-            if re.search(r"Exercise \d", section.h3.get_text())
+            if EXERCISE.search(section.h3.get_text())
             and (parts := section.select(".tag_hide-cell, details.solution"))
         ]
         if not found:
@@ -146,7 +164,7 @@ def move_solutions(book: BeautifulSoup, bodies: list[Tag]) -> Tag | None:
             name = f"solution--{section['id']}"
             there = book.new_tag("p", attrs={"class": "to-solution"})
             there.append(link := book.new_tag("a", href=f"#{name}"))
-            link.append("Solution, page ")
+            link.append(say("Solution, page ", book))
             link.append(book.new_tag("span", attrs={"data-of": name}))
             parts[0].insert_before(there)
             solution = book.new_tag("section", id=name)
@@ -161,7 +179,7 @@ def move_solutions(book: BeautifulSoup, bodies: list[Tag]) -> Tag | None:
                 solution.append(part.extract())
             back = book.new_tag("p", attrs={"class": "to-exercise"})
             back.append(link := book.new_tag("a", href=f"#{section['id']}"))
-            link.append("Back to the exercise")
+            link.append(say("Back to the exercise", book))
             solution.append(back)
             chapter.append(solution)
     return chapter if chapter.h2 else None
@@ -171,7 +189,7 @@ def front(book: BeautifulSoup, title: str, parts: list[tuple[str, Tag]]) -> Tag:
     """Return the title, and the contents with room for their page numbers."""
     page = book.new_tag("div", attrs={"class": "front"})
     page.append(book.new_tag("p", attrs={"class": "title"}, string=title))
-    page.append(book.new_tag("h1", id="contents", string="Contents"))
+    page.append(book.new_tag("h1", id="contents", string=say("Contents", book)))
     nav = book.new_tag("nav", attrs={"aria-labelledby": "contents"})
     page.append(nav)
     last, entries = "", None
@@ -224,7 +242,7 @@ def join(site: Path) -> BeautifulSoup:
     book.title.string = title
 
     bodies = [article(page, pages, book.head) for _, page in parts]
-    bodies[0].h1.string = "About this book"
+    bodies[0].h1.string = say("About this book", book)
     entries = [
         (caption, body) for (caption, _), body in zip(parts, bodies, strict=True)
     ]
@@ -300,10 +318,9 @@ def link_from(page: Path, name: str, n_pages: int) -> None:
     """Write a link to the PDF below a page's title; there is one, however often."""
     text = page.read_text(encoding="utf-8")
     text = re.sub(r'\n<p class="pdf">.*?</p>', "", text)
-    link = (
-        f'\n<p class="pdf"><a href="../{name}">The whole book as a PDF</a> '
-        f"({n_pages} pages)</p>"
-    )
+    whole = BeautifulSoup(text, "html.parser")
+    what, pages = (say(words, whole) for words in ("The whole book as a PDF", "pages"))
+    link = f'\n<p class="pdf"><a href="../{name}">{what}</a> ({n_pages} {pages})</p>'
     text, n = re.subn(r"(<article.*?</h1>)", rf"\1{link}", text, count=1, flags=re.S)
     if not n:
         raise SystemExit(f"{page} has no title to put the link below")
@@ -316,11 +333,18 @@ def main() -> None:
     site = parser.parse_args().site.resolve()
     if not (site / START).exists():
         sys.exit(f"no site in {site}: run make book")
+    editions = [site, *(folder for folder in [site / "ko"] if folder.is_dir())]
     try:
         with chromium() as browser:
-            pdf = print_book(browser, site)
+            for edition in editions:
+                write(browser, edition)
     except FileNotFoundError as error:
         sys.exit(f"The PDF is printed by Chromium: {error}")
+
+
+def write(browser: Browser, site: Path) -> None:
+    """Print a site's book into it, and link to that."""
+    pdf = print_book(browser, site)
     out = site / NAME
     out.write_bytes(pdf)
     n_pages = len(PdfReader(io.BytesIO(pdf)).pages)

@@ -107,6 +107,20 @@ def loaded(browser, url: str) -> set[str]:
         window.context.close()
 
 
+def edition(page: str) -> str:
+    """Return the folder of the edition that a page is in: each has its own start."""
+    return "ko/" if page.startswith("ko/") else ""
+
+
+def known(browser, address: str) -> dict[str, set[str]]:
+    """Return the addresses that a reader has who comes from an edition's start."""
+    starts = {edition(page): edition(page) + START for page in pages()}
+    return {
+        folder: loaded(browser, f"{address}/{start}")
+        for folder, start in starts.items()
+    }
+
+
 def weigh(
     browser, address: str, page: str, known: set[str], *, slower_cpu: float = 1
 ) -> Weight:
@@ -132,7 +146,8 @@ def weigh(
 
 
 def main() -> int:
-    found = [page for page in pages() if page != "index.html"]  # which leads to START
+    # Without those that lead to START
+    found = [page for page in pages() if not page.endswith("index.html")]
     if not found:
         print(f"No site in {SITE}: run make book")
         return 2
@@ -140,9 +155,11 @@ def main() -> int:
     print(f"{'page':40}{'first':>6}{'next':>7}{'req-':>7}{'DOM':>9}{'layout':>8}")
     print(f"{'':40}{'KB':>6}{'KB':>7}{'uests':>7}{'ready s':>9}{'shift':>8}")
     with served(SITE) as address, chromium() as browser:
-        known = loaded(browser, f"{address}/{START}")
+        there = known(browser, address)
         for page in found:
-            w = weigh(browser, address, page, known, slower_cpu=SLOWER_CPU)
+            w = weigh(
+                browser, address, page, there[edition(page)], slower_cpu=SLOWER_CPU
+            )
             print(
                 f"{w.page:40}{w.first:6.0f}{w.next:7.0f}{w.requests:7}"
                 f"{w.seconds:9.1f}{w.shift:8.3f}",

@@ -9,6 +9,13 @@ import pytest
 from tools.browser import SITE, chromium, pages, served
 
 SCHEMES = ("light", "dark")
+# The pages of the Korean edition that stand for all
+KOREAN = {
+    "ko/chapters/intro.html",
+    "ko/chapters/05-gaussian-prior.html",
+    "ko/chapters/appendix/glossary.html",
+    "ko/search.html",
+}
 WIDTHS = (1280, 390)
 
 # Resolves once fonts and pictures in sight have come.
@@ -119,10 +126,19 @@ def pytest_collection_modifyitems(items) -> None:
 
 def pytest_generate_tests(metafunc) -> None:
     """Run a test that takes ``path`` on every page, ``slider_path`` on some."""
-    # mflib's sources are pages made alike: one stands for them.
-    found = [p for p in pages() if "_modules/" not in p or p.endswith("/als.html")]
+    # mflib's sources are pages made alike: one stands for them. So do a few pages for
+    # the Korean edition, whose figures, code and furniture are the English ones.
+    found = [
+        p
+        for p in pages()
+        if (not p.startswith("ko/") or p in KOREAN)
+        and ("_modules/" not in p or p.endswith("/als.html"))
+    ]
     sliders = [
-        p for p in found if 'class="mflib-slider"' in (SITE / p).read_text("utf-8")
+        p
+        for p in found
+        if not p.startswith("ko/")
+        and 'class="mflib-slider"' in (SITE / p).read_text("utf-8")
     ]
     for name, paths in {"path": found, "slider_path": sliders}.items():
         if name in metafunc.fixturenames:

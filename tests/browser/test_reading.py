@@ -106,7 +106,7 @@ def search(page, words: str) -> list[str]:
     page.wait_for_url("**/search.html?q=*")
     page.locator("#search-results p.search-summary").wait_for()
     page.wait_for_function(
-        """() => !/^(Searching|Preparing)/.test(
+        """() => !/^(Searching|Preparing|검색 중|검색 준비)/.test(
           document.querySelector("#search-results h2").textContent)"""
     )
     return page.locator("#search-results li a").evaluate_all(

@@ -21,12 +21,13 @@ HEAVY = ["first visit, KB", "next page, KB"]
 
 
 @pytest.fixture(scope="module")
-def known(browser, site) -> set[str]:
-    return weights.loaded(browser, f"{site}/{weights.START}")
+def known(browser, site) -> dict[str, set[str]]:
+    return weights.known(browser, site)
 
 
 def test_page_is_light_and_stays_in_place(browser, site, known, path) -> None:
-    assert weights.weigh(browser, site, path, known).problems() == []
+    there = known[weights.edition(path)]
+    assert weights.weigh(browser, site, path, there).problems() == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,164 @@
+"""The two editions side by side: the same sections, a switch, search and paper."""
+
+import io
+import re
+from pathlib import Path
+from posixpath import normpath
+
+import pytest
+from bs4 import BeautifulSoup
+from pypdf import PdfReader
+
+from tests.browser.conftest import SITE
+from tests.browser.test_reading import search
+from tools import pdf
+from tools.browser import pages
+
+KO = SITE / "ko"
+PAGES = [page for page in pages() if not page.startswith("ko/")]
+CHAPTER, SECTION = "chapters/05-gaussian-prior.html", "map-is-a-penalised-fit"
+needs_site = pytest.mark.skipif(not KO.is_dir(), reason=f"no site in {KO}: make book")
+
+
+def read(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+# -- two sites ------------------------------------------------------------------------
+
+
+def unlike(english: BeautifulSoup, korean: BeautifulSoup, page: str) -> list[str]:
+    """Say in what two pages differ that must not, or are the same that must not be."""
+    found = []
+    if english.html["lang"] != "en" or korean.html["lang"] != "ko":
+        found.append("lang")
+    ours, theirs = ([e["id"] for e in p.select("[id]")] for p in (english, korean))
+    if ours != theirs:
+        found.append(f"ids: {sorted(set(ours) ^ set(theirs))}")
+    here = Path(page)
+    up = "../" * (len(here.parts) - 1)
+    for soup, lang, other in ((english, "ko", "ko/"), (korean, "en", "../")):
+        target = f"{up}{other}{page}"
+        for css in ("link[rel~=alternate][hreflang]", "a.language-switch"):
+            links = {e["hreflang"]: normpath(e["href"]) for e in soup.select(css)}
+            if links.get(lang) != target:
+                found.append(f"{css} leads to {links}, not {target}")
+    return found
+
+
+@needs_site
+def test_each_page_has_a_twin_with_the_same_sections() -> None:
+    found = {}
+    for page in PAGES:
+        if page == "index.html":
+            continue
+        assert (KO / page).is_file(), page
+        found[page] = unlike(read(SITE / page), read(KO / page), page)
+    assert {page: one for page, one in found.items() if one} == {}
+
+
+@needs_site
+def test_the_buttons_open_the_korean_notebook() -> None:
+    page = read(KO / CHAPTER)
+    name = f"ko/{Path(CHAPTER).with_suffix('.ipynb')}"
+    addresses = [a["href"] for a in page.select(".bd-header-article a[href^=https]")]
+    for host in ("mybinder.org", "colab.research.google.com"):
+        assert [a for a in addresses if host in a and a.endswith(name)], host
+
+
+EN = """<html lang="en"><link rel="alternate" hreflang="ko" href="../ko/a/b.html">
+<a class="language-switch" hreflang="ko" href="../ko/a/b.html"></a><p id="x"></html>"""
+KR = EN.replace('lang="en"', 'lang="ko"', 1).replace('hreflang="ko"', 'hreflang="en"')
+KR = KR.replace("../ko/", "../../")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("", "", None),
+        ('id="x"', 'id="y"', "ids: "),
+        ('lang="ko"', 'lang="en"', "lang"),
+        ("../../a", "../a", "alternate"),
+        ('switch" hreflang="en"', 'switch" hreflang="ko"', "a.language-switch"),
+    ],
+)
+def test_what_differs_is_seen(old: str, new: str, problem: str | None) -> None:
+    pair = (BeautifulSoup(x, "html.parser") for x in (EN, KR.replace(old, new, 1)))
+    found = unlike(*pair, "a/b.html")
+    assert (found == []) if problem is None else (problem in found[0])
+
+
+# -- the switch -----------------------------------------------------------------------
+
+
+@needs_site
+def test_the_switch_leads_to_the_same_section_and_is_remembered(visit, site) -> None:
+    here = visit()
+    page = here.page
+    here.open(f"{site}/{CHAPTER}")
+    sections = page.locator(".bd-article section section[id]")
+    name = sections.nth(2).get_attribute("id")
+    page.evaluate("id => document.getElementById(id).scrollIntoView()", name)
+    page.locator("a.language-switch").click()
+    page.wait_for_url(f"**/ko/{CHAPTER}#*")
+    assert page.evaluate("decodeURIComponent(location.hash)") == f"#{name}"
+    here.open(f"{site}/index.html")
+    page.wait_for_url("**/ko/chapters/intro.html")
+    page.locator("a.language-switch").click()
+    page.wait_for_function("location.pathname === '/chapters/intro.html'")
+    page.wait_for_load_state("networkidle")
+    here.open(f"{site}/index.html")
+    page.wait_for_function("location.pathname === '/chapters/intro.html'")
+    assert here.problems == []
+
+
+@needs_site
+def test_a_korean_browser_begins_in_korean(visit, site) -> None:
+    here = visit(locale="ko-KR")
+    here.open(f"{site}/index.html")
+    here.page.wait_for_url("**/ko/chapters/intro.html")
+    assert here.problems == []
+
+
+# -- furniture, search and paper ------------------------------------------------------
+
+NAMES = re.compile("English|Ctrl|Binder|Colab|GitHub|mflib")
+
+
+@needs_site
+def test_what_surrounds_a_page_is_korean(visit, site) -> None:
+    here = visit()
+    here.open(f"{site}/ko/{CHAPTER}")
+    page = here.page
+    page.locator(".theme-switch-button").first.click()
+    words = page.locator(
+        ".bd-header-article :is(a, button), .bd-sidebar-primary :is(a, button),"
+        " .bd-footer p, #pst-back-to-top, .copybtn, .cell summary, [data-scrolls]"
+    ).evaluate_all(
+        """found => found.map((e) => [e.getAttribute("aria-label"), e.title,
+          e.dataset.bsOriginalTitle, e.innerText].filter(Boolean).join(" "))"""
+    )
+    others = [w for w in words if not re.search("[가-힣]", w)]
+    assert [w for w in others if re.search("[A-Za-z]{2}", NAMES.sub("", w))] == []
+    assert here.problems == []
+
+
+@needs_site
+@pytest.mark.parametrize("words", ["규제", "규제는", "행렬분해", "Frobenius"])
+def test_search_finds_in_the_korean_edition(visit, site, words) -> None:
+    here = visit()
+    here.open(f"{site}/ko/chapters/intro.html")
+    found = search(here.page, words)
+    assert found
+    assert all("/ko/" in address for address in found)
+    assert here.problems == []
+
+
+@needs_site
+def test_the_korean_book_on_paper(browser) -> None:
+    printed = PdfReader(io.BytesIO(pdf.print_book(browser, KO)))
+    assert printed.trailer["/Root"]["/Lang"] == "ko"
+    # pypdf puts spaces between words where the page has none.
+    text = "".join("".join(p.extract_text().split()) for p in printed.pages[:4])
+    assert "목차" in text
+    assert "이책에대하여" in text

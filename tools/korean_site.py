@@ -1,0 +1,195 @@
+"""Build the Korean edition into the site: ``make book``, or after jupyter-book this.
+
+The pages of ``ko/chapters`` are laid over a copy of all else that the English site is
+built from, so that every path in them, and in the one ``_config.yml``, leads to the
+same place. As a Sphinx extension, this gives Korean headings the English anchors, and
+the furniture of the pages Korean words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gettext
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from babel.messages import mofile, pofile
+from sphinx import locale
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
+from tools import headings, korean
+from tools.browser import SITE
+from tools.korean_checks import Content
+
+ROOT = Path(__file__).parents[1]
+LOCALE = ROOT / "ko" / "locale"
+CATALOGS = ("sphinx", "booktheme")
+PAGES = {".ipynb", ".md"}
+MESSAGES = """\
+Object.assign(Documentation.TRANSLATIONS, {});
+Documentation.PLURAL_EXPR = () => 0;
+Documentation.LOCALE = "ko";
+"""
+
+
+# -- building -------------------------------------------------------------------------
+
+
+def config() -> dict[str, Any]:
+    """Return the settings of the Korean site: those of the English, in Korean."""
+    own = korean.edition()
+    new = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    new["title"], new["author"] = own["title"], own["author"]
+    new["repository"]["path_to_book"] = "ko"
+    sphinx = new["sphinx"]
+    sphinx["local_extensions"] = dict.fromkeys(sphinx["local_extensions"], str(ROOT))
+    sphinx["local_extensions"]["tools.korean_site"] = str(ROOT)
+    settings = sphinx["config"]
+    settings["extensions"].append("tools.korean_site")
+    settings["language"] = "ko"
+    for name in ("nb_code_prompt_show", "nb_code_prompt_hide"):
+        settings[name] = korean.fold(settings[name])
+    search = own["words"]["Search this book..."]
+    settings["html_theme_options"]["search_bar_text"] = search
+    settings["html_context"]["other_edition"] = own["other_edition"]
+    return new
+
+
+def contents() -> dict[str, Any]:
+    """Return _toc.yml with Korean captions."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    for part in toc["parts"]:
+        part["caption"] = korean.edition()["captions"][part["caption"]]
+    return toc
+
+
+def lay_out(folder: Path, pages: Path) -> None:
+    """Make a folder that Jupyter Book can build, with the Korean pages in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(pages, folder / "chapters")
+    for path in korean.ENGLISH.rglob("*"):
+        target = folder / "chapters" / path.relative_to(korean.ENGLISH)
+        if path.is_file() and path.suffix not in PAGES and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    for name in ("assets", "tools/templates"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "ko" / "index.html", folder / "assets" / "index.html")
+    for name, content in (("_config.yml", config()), ("_toc.yml", contents())):
+        text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def missing(pages: Path) -> list[str]:
+    """Return the pages of the book that the Korean edition lacks."""
+    names = [page.relative_to(korean.ENGLISH) for page in korean.pages()]
+    return [f"{pages.name}/{name}" for name in names if not (pages / name).exists()]
+
+
+def build(site: Path = SITE, pages: Path = korean.KOREAN) -> int:
+    """Build the Korean site beside the English one, and move it into that."""
+    if lost := missing(pages):
+        print("The Korean edition lacks", ", ".join(lost))
+        return 1
+    folder = site.parent / "ko"
+    lay_out(folder, pages)
+    command = "from jupyter_book.cli.main import main; main()"
+    options = ["-W", "-n", "--keep-going", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, "build", str(folder), *options],
+        cwd=ROOT,
+        check=False,
+    )
+    if done.returncode == 0:
+        shutil.rmtree(site / "ko", ignore_errors=True)
+        shutil.move(folder / "_build" / "html", site / "ko")
+        shutil.rmtree(folder)
+    return done.returncode
+
+
+# -- the extension --------------------------------------------------------------------
+
+
+def english_headings(pages: Path) -> dict[str, str]:
+    """Return the English of each Korean heading; ValueError where that is not one."""
+    found: dict[str, str] = {}
+    for english in korean.pages():
+        there = pages / english.relative_to(korean.ENGLISH)
+        ours, theirs = (
+            [title for part in korean.parts(path) for title in titles(part)]
+            for path in (english, there)
+        )
+        for title, ko in zip(ours, theirs, strict=True):
+            plain, ko_plain = (headings.split(t)[0] for t in (title, ko))
+            if found.setdefault(ko_plain, plain) != plain:
+                raise ValueError(
+                    f"{english.name}: the heading {ko_plain!r} stands for {plain!r}, "
+                    f"and elsewhere for {found[ko_plain]!r}"
+                )
+    return found
+
+
+def titles(part: korean.Part) -> list[str]:
+    if part.kind == "code":
+        return []
+    return [title for _, title in Content(part.text).headings]
+
+
+def set_words(app: Sphinx) -> None:
+    """Put the words of ``ko/locale`` before those of Sphinx and its theme."""
+    for name in CATALOGS:
+        folder = Path(app.doctreedir) / "locale" / "ko" / "LC_MESSAGES"
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{name}.mo"
+        write_mo(LOCALE / "ko" / "LC_MESSAGES" / f"{name}.po", target)
+        ours = gettext.translation(name, folder.parents[1], ["ko"])
+        # Templates hold the one that is there already.
+        locale.translators["general", name]._catalog.update(ours._catalog)
+
+
+def write_mo(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        catalog = pofile.read_po(file, locale="ko", charset="utf-8")
+    with target.open("wb") as file:
+        mofile.write_mo(file, catalog)
+
+
+def write_messages(app: Sphinx, exception: Exception | None) -> None:
+    """Give scripts their Korean words without code made from text.
+
+    Sphinx's own function for it is forbidden by the pages' policy.
+    """
+    path = Path(app.outdir) / "_static" / "translations.js"
+    if exception is None and path.exists():
+        text = path.read_text(encoding="utf-8")
+        catalog = json.loads(text[text.index("{") : text.rindex("}") + 1])
+        messages = {name: words for name, words in catalog["messages"].items() if words}
+        path.write_text(MESSAGES.format(json.dumps(messages)), encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    try:
+        headings.ENGLISH.update(english_headings(Path(app.srcdir) / "chapters"))
+    except ValueError as error:
+        raise ExtensionError(str(error)) from error
+    app.connect("builder-inited", set_words)
+    app.connect("build-finished", write_messages)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--site", type=Path, default=SITE)
+    parser.add_argument("--pages", type=Path, default=korean.KOREAN)
+    options = parser.parse_args()
+    return build(options.site.resolve(), options.pages.resolve())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
