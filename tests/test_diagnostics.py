@@ -48,7 +48,7 @@ def chapter() -> dict:
         if cell.cell_type == "code" and (
             "def r_hat(" in cell.source or "def effective_sample_size(" in cell.source
         ):
-            exec(cell.source, names)
+            exec(cell.source, names)  # noqa: S102
     return names
 
 
