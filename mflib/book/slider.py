@@ -37,6 +37,7 @@ DEFINITION = re.compile(
     r'|<defs> <path id="(?P<mark>\w+)".*?/> </defs>'
 )
 NUMBER = re.compile(r"-?\d+\.\d\d+(?=[^<>]*>)")  # in a tag, not in a text
+MINUS_ZERO = re.compile(r" -0(?=[ \"][^<>]*>)")  # of a path, by rounding
 OWN_ID = re.compile(r' id="(?![mp][0-9a-f]{10}")[^"]*"')  # that nothing refers to
 
 
@@ -226,6 +227,7 @@ def _svg(ax: Axes) -> str:
     text = file.getvalue().replace(' id="moves"', ' class="moves"')
     text = OWN_ID.sub("", text[text.index("<g ") :]).replace("xlink:href", "href")
     text = NUMBER.sub(lambda found: _tenths(float(found[0])), " ".join(text.split()))
+    text = MINUS_ZERO.sub(" 0", text)
     text = _stable_ids(text, str(mpl.rcParams["svg.hashsalt"]))
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}">' + text.replace("> <", ">\n<")
 

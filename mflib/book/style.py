@@ -19,6 +19,11 @@ LINES: dict[str, dict[str, Any]] = {
     "AdamW": {"color": "#7a6a00", "linestyle": "-."},
     "SGD": {"color": "#000000", "linestyle": ":"},
     "Gibbs": {"color": "#56b4e9", "linestyle": "-"},
+    "prior": {"color": "#117733", "linestyle": "--"},
+    "likelihood": {"color": "#a35a00", "linestyle": ":"},
+    "posterior": {"color": "#4b0092", "linestyle": "-"},
+    "MLE": {"color": "#a35a00", "linestyle": ":"},  # the likelihood's peak
+    "MAP": {"color": "#4b0092", "linestyle": "-"},  # the posterior's peak
 }
 """How a thing is drawn, in every chapter."""
 
