@@ -164,7 +164,9 @@ def slide_problems(book: Book) -> Iterator[str]:
             yield f"S{number}: errata {noted} on the map, {named} on their page"
 
     for page, slides in mapped.items():
-        line = next((x for x in book[page].splitlines() if x.startswith("*")), None)
+        line = next(
+            (x for x in book[page].splitlines() if re.match(r"\*\w|\*\[", x)), None
+        )
         if line is None:
             yield f"{page}: has no line in italics with its slides below the title"
             continue
