@@ -49,6 +49,11 @@ def test_plot_errors_leaves_a_gap_where_nothing_was_measured():
     assert (lowest.get_xdata(), lowest.get_ydata()) == ([2], [1.5])
 
 
+@pytest.mark.parametrize("test", [[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
+def test_plot_errors_marks_no_end_as_if_it_were_a_minimum(test):
+    assert len(plot_errors(pd.DataFrame({"test": test})).lines) == 1
+
+
 @pytest.mark.parametrize(
     ("draw", "given", "error", "message"),
     [

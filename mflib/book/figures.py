@@ -25,7 +25,8 @@ def plot_errors(
     errors : pandas.DataFrame
         One line per column, such as those of :func:`mflib.fit`; the index, whose name
         labels the axis, is horizontal. Columns named in ``LINES`` have their own look.
-        The lowest point of a validation or test line is marked.
+        The lowest point of a validation or test line is marked, unless it is at an end,
+        where the line may go on falling.
     noise_floor : float, optional
         Draw a horizontal line here.
     ylabel : str
@@ -44,7 +45,9 @@ def plot_errors(
         ax.plot(errors.index, column, label=str(name), **line)
         if name in ("validation", "test"):
             lowest = int(column.argmin())
-            ax.plot(errors.index[lowest], column.iloc[lowest], "o", color=line["color"])
+            if 0 < lowest < len(column) - 1:
+                at = errors.index[lowest], column.iloc[lowest]
+                ax.plot(*at, "o", color=line["color"])
     if noise_floor is not None:
         ax.axhline(noise_floor, label="noise floor", **LINES["noise floor"])
     ax.set(xlabel=str(errors.index.name or ""), ylabel=ylabel)
