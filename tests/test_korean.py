@@ -266,6 +266,34 @@ def test_a_changed_sentence_names_its_cell(book: Path) -> None:
     assert problems(page) == []
 
 
+HEAD = "# {}\n\n*[S1 S2](a.md) · {} · {}*\n\n{}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "korean_line", "expected"),
+    [
+        (
+            "core 5 minutes, all 9",
+            "core 6 minutes, all 12",
+            "핵심 5분, 전체 9분",
+            "6 12",
+        ),
+        ("core 5 minutes, all 9", "core 6 minutes, all 9", "핵심 4분, 전체 9분", None),
+        ("core 5 minutes, all 9", "all 9", "핵심 5분, 전체 9분", None),
+    ],
+)
+def test_minutes_follow_by_themselves(old, new, korean_line, expected) -> None:
+    there = HEAD.format("제목", korean_line, "실행 20초", "글")
+    a, b = (HEAD.format("Title", x, "20 seconds to run", "Text") for x in (old, new))
+    found = korean.with_minutes(a, b, there)
+    if expected is None:
+        assert found is None
+    else:
+        assert re.findall(r"(\d+)분", found) == expected.split()
+    assert korean.with_minutes(a, b.replace("Text", "Words"), there) is None
+    assert korean.with_minutes(a, a, there) is None
+
+
 def commit(folder: Path) -> None:
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "All"]):

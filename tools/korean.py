@@ -37,6 +37,7 @@ from nbformat import NotebookNode
 from tools.chapters import KERNELSPEC, read
 from tools.korean_checks import (
     MARKDOWN,
+    NUMBER,
     blocks_of_comments,
     code_differences,
     differences,
@@ -59,6 +60,8 @@ BLOCK = re.compile(
     r"^<!-- (page|cell|section|code|caption|alt|english) (\S+?)"
     r"( same| todo| stale)? -->$"
 )
+# Below a chapter's title: its slides, and the minutes that it takes
+HEAD_LINE = re.compile(r"^\*[^\n]*?( · [^\n]*)\*$", re.M)
 VERSIONS = 60  # of an English page, to find the words that a stale part translates
 
 
@@ -587,10 +590,35 @@ def refresh(english: Path) -> None:
     path = twin(english)
     korean = parts(path)
     for ours, theirs in align(parts(english), korean):
-        if ours is None and theirs.kind != "code":
+        if theirs is None or theirs.kind == "code":
+            continue
+        if ours is None:
             print(f"{path}: taken out, as its English is gone:\n{theirs.text}\n")
+        elif theirs.key != ours.key and HEAD_LINE.search(ours.text):
+            old = earlier(english, theirs.key)
+            if old and (new := with_minutes(old, ours.text, theirs.text)):
+                theirs.key, theirs.text = ours.key, new
     if write(path, stored(english, korean)):
         print(f"ko/{english.relative_to(ENGLISH.parent)}: copied anew")
+
+
+def with_minutes(old: str, new: str, korean: str) -> str | None:
+    """Return a chapter's head with the minutes of the new English one.
+
+    None where more than those differ: tools/reading.py counts them again and again.
+    """
+    before, after, there = (HEAD_LINE.search(text) for text in (old, new, korean))
+    if not (before and after and there) or before[0] == after[0]:
+        return None
+    if HEAD_LINE.sub("", old) != HEAD_LINE.sub("", new):
+        return None
+    if NUMBER.sub("0", before[1]) != NUMBER.sub("0", after[1]):
+        return None
+    numbers = NUMBER.findall(after[1])
+    if NUMBER.findall(there[1]) != NUMBER.findall(before[1]):
+        return None
+    line = NUMBER.sub(lambda _: numbers.pop(0), there[1])
+    return korean[: there.start(1)] + line + korean[there.end(1) :]
 
 
 def main() -> int:
