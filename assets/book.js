@@ -165,30 +165,61 @@ function markMore(box) {
   box.toggleAttribute("data-more", "scrolls" in box.dataset && hidden > 2);
 }
 
-function nameWhatScrolls() {
-  for (const [selector, name] of Object.entries(WIDE)) {
-    for (const box of document.querySelectorAll(selector)) {
-      const scrolls =
+function nameWhatScrolls(part) {
+  const found = Object.entries(WIDE).flatMap(([selector, name]) =>
+    Array.from(part.querySelectorAll(selector), (box) => ({
+      box,
+      name,
+      scrolls:
         box.scrollWidth > box.clientWidth &&
-        ["auto", "scroll"].includes(getComputedStyle(box).overflowX);
-      // A formula has its number for a name, for readers without scripts.
-      box.label ??= box.getAttribute("aria-label") ?? say(name);
-      if (scrolls && !("scrolls" in box.dataset)) {
-        box.dataset.scrolls = "";
-        box.tabIndex = 0;
-        box.setAttribute("role", "group");
-        box.setAttribute("aria-label", `${box.label}, ${say("scrolls sideways")}`);
-        box.onscroll = () => markMore(box);
-      } else if (!scrolls && ("scrolls" in box.dataset || box.matches(".formula"))) {
-        delete box.dataset.scrolls;
-        for (const mark of MARKS) box.removeAttribute(mark);
-      }
-      markMore(box);
+        ["auto", "scroll"].includes(getComputedStyle(box).overflowX),
+    }))
+  ); // all of it, before a change makes the browser measure again
+  for (const { box, name, scrolls } of found) {
+    // A formula has its number for a name, for readers without scripts.
+    box.label ??= box.getAttribute("aria-label") ?? say(name);
+    if (scrolls && !("scrolls" in box.dataset)) {
+      box.dataset.scrolls = "";
+      box.tabIndex = 0;
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", `${box.label}, ${say("scrolls sideways")}`);
+      box.onscroll = () => markMore(box);
+    } else if (!scrolls && ("scrolls" in box.dataset || box.matches(".formula"))) {
+      delete box.dataset.scrolls;
+      for (const mark of MARKS) box.removeAttribute(mark);
     }
   }
+  for (const { box } of found) markMore(box);
 }
 
-document.addEventListener("toggle", nameWhatScrolls, true); // a fold opens
-addEventListener("resize", nameWhatScrolls);
-addEventListener("load", nameWhatScrolls);
-nameWhatScrolls();
+// A new page's sections are laid out late (book.css): one at a time, so that a slow processor
+// answers between them; at once where a link leads to one.
+const LATE = ".bd-article > section > section";
+
+function layOut() {
+  for (const part of document.querySelectorAll(LATE)) part.style.contentVisibility = "visible";
+}
+
+addEventListener("click", (event) => {
+  if (event.target.closest?.("a[href*='#']")) layOut();
+}, true);
+addEventListener("beforeprint", layOut);
+
+let naming = 0;
+function nameAll() {
+  const mine = ++naming;
+  const parts = Array.from(document.querySelectorAll(LATE));
+  const next = () => {
+    if (mine !== naming) return; // begun anew
+    const part = parts.shift();
+    if (part) part.style.contentVisibility = "visible";
+    nameWhatScrolls(part ?? document);
+    if (part) setTimeout(next);
+    else document.documentElement.dataset.whole = "";
+  };
+  next();
+}
+
+document.addEventListener("toggle", (event) => nameWhatScrolls(event.target), true);
+addEventListener("resize", nameAll);
+addEventListener("load", nameAll);

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fontTools import subset
 from PIL import Image
+from sphinx.errors import ExtensionError
 from sphinx.util.images import get_image_size
 
 from tools.katex_math import KATEX
@@ -33,6 +34,7 @@ FRAME_HEAD = re.compile(
 )
 ROW = re.compile(r"<tr[^>]*>(.*?)</tr>", re.S)
 CELL = re.compile(r"<th>(.*?)</th>", re.S)
+SCRIPT = re.compile(r'<script [^>]*src="([^"]+)"')
 # The menu with the page's files, whose entries the theme calls by their suffixes
 DOWNLOADS = {
     ".ipynb": "This page as a notebook (.ipynb)",
@@ -60,6 +62,8 @@ KATEX_FONTS = {
 ICON_RULE = re.compile(
     r'((?:\.fa-[\w-]+:{1,2}before,?)+)\{content:"(\\?[^"]+)"\}', re.ASCII
 )
+# Where the theme's script looks for what scrolls
+TAB_STOPS = re.compile(r'document\.querySelectorAll\(\["pre",[^\]]*\]\.join\(", "\)\)')
 CONTENT = re.compile(r"content:\s*\"\\([0-9a-f]{4})\"")
 
 
@@ -107,6 +111,8 @@ def prepare_page(app, pagename, templatename, context, doctree) -> None:
     body = FIGURE.sub(wrap_wide, body)
     context["body"] = FRAME_HEAD.sub(merge_heads, body)
     name_downloads(context.get("header_buttons", []))
+    tags = [context["js_tag"](script) for script in context["script_files"]]
+    context["preloaded_scripts"] = SCRIPT.findall(" ".join(tags))
     context["preloaded_fonts"] = [f"{icons}.woff" for icons in ICONS]
     context["preloaded_fonts"] += [
         f"katex/fonts/KaTeX_{font}.woff"
@@ -190,10 +196,24 @@ def shrink(path: Path) -> None:
         path.write_bytes(after.getvalue())
 
 
+def leave_tab_stops(static: Path) -> None:
+    """Keep the theme from measuring all that might scroll, before a page is ready.
+
+    Each change makes the browser lay the page out again. assets/book.js does the same
+    later, all measuring first, and gives names to what scrolls.
+    """
+    script = static / "scripts" / "pydata-sphinx-theme.js"
+    text = TAB_STOPS.sub("[]", script.read_text(encoding="utf-8"))
+    if "[].forEach(e=>{e.tabIndex=" not in text:  # a second build finds it done
+        raise ExtensionError(f"{script.name} does not set tab stops where it did")
+    script.write_text(text, encoding="utf-8")
+
+
 def finish(app, exception) -> None:
     if exception is None and app.builder.format == "html":
         site = Path(app.outdir)
         texts = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
+        leave_tab_stops(site / "_static")
         keep_used_icons(site / "_static", texts)
         keep_used_signs(site / "_static", texts)
         for picture in site.glob("_images/*.png"):

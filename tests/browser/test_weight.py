@@ -30,6 +30,22 @@ def test_page_is_light_and_stays_in_place(browser, site, known, path) -> None:
     assert weights.weigh(browser, site, path, there).problems() == []
 
 
+@pytest.mark.parametrize(("seconds", "slow"), [(0.4, False), (0.5, True)])
+def test_what_is_slow_beside_the_stock_page_is_seen(seconds, slow) -> None:
+    assert bool(weights.too_slow("page.html", seconds, 1.0)) == slow
+
+
+def test_the_slower_of_two_pages(browser, tmp_path: Path) -> None:
+    (tmp_path / "ours.html").write_text(PAGE.format("Text"))
+    waits = "<script>for (const end = Date.now() + 300; Date.now() < end;);</script>"
+    (tmp_path / "stock.html").write_text(PAGE.format(waits))
+    with served(tmp_path) as address:
+        ours, theirs = weights.compare(
+            browser, f"{address}/ours.html", f"{address}/stock.html"
+        )
+    assert theirs > ours + 0.2
+
+
 @pytest.mark.parametrize(
     ("start", "content", "problems"),
     [
