@@ -245,21 +245,28 @@ def test_every_page_can_be_translated(book: Path) -> None:
     assert korean_site.missing(korean.KOREAN) == []
 
 
-SENTENCE = "A recommender starts from a table"
+def some_words(path: Path) -> str:
+    """Return the beginning of some sentence of a page, without any signs."""
+    texts = [part.text for part in korean.parts(path)[1:] if part.kind == "cell"]
+    return next(filter(None, map(PLAIN.search, texts)))[0]
+
+
+PLAIN = re.compile(r"^[A-Z][a-z]+(?: [a-z]+){4}", re.M)
 
 
 def test_a_changed_sentence_names_its_cell(book: Path) -> None:
     page = here(CHAPTER_1)
     commit(book)
-    edit(page, SENTENCE, "Recommenders start from a table")
-    key = next(p.key for p in korean.parts(page) if "Recommenders start" in p.text)
+    words = some_words(page)
+    edit(page, words, "Quite another word")
+    key = next(p.key for p in korean.parts(page) if "Quite another word" in p.text)
     (problem,) = korean.page_problems(page)
     assert (problem.key, problem.what) == (key, "stale")
     shown = korean.show(page, problem)
     assert f"ko/chapters/{page.name}: {key}: stale" in shown
-    assert f"- {SENTENCE}" in shown
-    assert "+ Recommenders start" in shown
-    assert f"{MARK} recommender starts" in shown
+    assert f"- {words}" in shown
+    assert "+ Quite another word" in shown
+    assert MARK in shown.partition("The Korean:")[2]
     korean.refresh(page)  # which must not settle it
     assert problems(page) == [f"{key}: stale"]
     korean.accept(page)
@@ -302,15 +309,18 @@ def commit(folder: Path) -> None:
 
 def test_a_changed_section_of_a_page_names_it(book: Path) -> None:
     page = here(GLOSSARY)
-    edit(page, "The function $f$ that a layer", "The function $f$ which a layer")
-    key = next(p.key for p in korean.parts(page) if "which a layer" in p.text)
+    section = next(part for part in korean.parts(page) if "### " in part.text)
+    word = section.text.split()[-3]
+    edit(page, section.text, section.text.replace(word, f"quite {word}"))
+    key = next(p.key for p in korean.parts(page) if f"quite {word}" in p.text)
     assert problems(page) == [f"{key}: stale"]
 
 
 def test_new_and_deleted_cells_are_named(book: Path) -> None:
     page = here(CHAPTER_1)
     notebook = nbformat.read(page, as_version=4)
-    i = next(i for i, c in enumerate(notebook.cells) if SENTENCE in c.source)
+    words = some_words(page)
+    i = next(i for i, c in enumerate(notebook.cells) if words in c.source)
     gone = korean.parts(page)[i].key
     notebook.cells[i + 1 : i + 1] = [nbformat.v4.new_markdown_cell("Something new")]
     nbformat.write(notebook, page)
@@ -353,7 +363,8 @@ def test_code_and_outputs_are_copied_and_comments_stay(book: Path) -> None:
 
 def test_a_caption_is_stale_by_itself(book: Path) -> None:
     page = here(CHAPTER_1)
-    edit(page, "Which cells of a rating matrix are known.", "What is known.")
+    caption = next(p for p in korean.parts(page) if p.figure).figure["caption"]
+    edit(page, caption[:20], "What this shows, and ")
     (found,) = problems(page)
     assert found.endswith("stale caption or alt text")
     korean.refresh(page)
@@ -397,7 +408,7 @@ def test_exported_words_come_back_as_they_were(book: Path, english: Path) -> Non
 def test_words_of_a_changed_english_stay_stale(book: Path) -> None:
     page = here(CHAPTER_1)
     exported = korean.export(page)
-    edit(page, SENTENCE, "Recommenders start from a table")
+    edit(page, some_words(page), "Quite another word")
     korean.twin(page).unlink()
     korean.take(exported)
     (found,) = problems(page)
