@@ -268,7 +268,7 @@ def skip_link(page) -> str:
         }""",
         timeout=3000,
     )
-    assert link.inner_text() == "Skip to main content"
+    assert link.inner_text() in ("Skip to main content", "본문으로 건너뛰기")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     return page.evaluate(
