@@ -27,6 +27,8 @@ AUDITOR := .venv-audit/stamp
 LECTURE := $(addprefix --chapter ,$(wildcard chapters/0[1-6]-*.ipynb))
 # Unit tests of mflib that compute
 ARITHMETIC := $(addprefix tests/test_,$(addsuffix .py,als gibbs model penalties ratings sparse synthetic torch_state training))
+# What make live opens
+BOOK ?= chapters
 # How often make steady runs the chapters
 TIMES ?= 10
 
@@ -54,6 +56,7 @@ help:
 	@echo "make clean     remove the site, the environment and the caches"
 	@echo
 	@echo "MFLIB_DATA=folder  where your copies of the MovieLens data are"
+	@echo "BOOK=ko/chapters   the Korean notebooks, for make live"
 	@echo "PYTHON=python3.12  the Python for the environment (3.11 or newer)"
 
 # From a clean folder: after a failed build, an incremental one hides its warnings.
@@ -96,7 +99,7 @@ test: $(TESTER) $(KATEX)
 live: $(READER)
 	@echo "Opening JupyterLab on the chapters (stop it with Ctrl-C)"
 	@$(BIN)/jupyter trust chapters/*.ipynb $(wildcard ko/chapters/*.ipynb) > /dev/null
-	@$(BIN)/jupyter lab chapters
+	@$(BIN)/jupyter lab $(BOOK)
 
 chapters: $(READER)
 	@echo "Running every notebook"

@@ -162,10 +162,18 @@ def test_search_finds_in_the_korean_edition(visit, site, words) -> None:
 
 
 @needs_site
-def test_the_korean_book_on_paper(browser) -> None:
+def test_the_korean_book_on_paper(browser, monkeypatch) -> None:
+    whole = pdf.join(KO)  # which refuses dead links
+    assert whole.html["lang"] == "ko"
+    titles = [h.get_text() for h in whole.select("h1")]
+    assert {*pdf.KOREAN.values()} >= {titles[0], titles[1], titles[-1]}
+    # Two pages of the book stand for all: tests/browser/test_pdf.py prints the other.
+    first, *others = pdf.contents(KO)
+    glossary = next(part for part in others if part[1].stem == "glossary")
+    monkeypatch.setattr(pdf, "contents", lambda site: [first, glossary])
     printed = PdfReader(io.BytesIO(pdf.print_book(browser, KO)))
     assert printed.trailer["/Root"]["/Lang"] == "ko"
     # pypdf puts spaces between words where the page has none.
-    text = "".join("".join(p.extract_text().split()) for p in printed.pages[:4])
+    text = "".join("".join(page.extract_text().split()) for page in printed.pages)
     assert "목차" in text
     assert "이책에대하여" in text
