@@ -10,12 +10,14 @@ from tools.browser import SITE, chromium, pages, served
 
 SCHEMES = ("light", "dark")
 # The pages of the Korean edition that stand for all
-KOREAN = {
-    "ko/chapters/intro.html",
-    "ko/chapters/05-gaussian-prior.html",
-    "ko/chapters/appendix/glossary.html",
-    "ko/search.html",
+# One page of each kind, for what is the same on all of a kind
+KINDS = {
+    "chapters/intro.html",
+    "chapters/05-gaussian-prior.html",
+    "chapters/appendix/glossary.html",
+    "search.html",
 }
+KOREAN = {f"ko/{page}" for page in KINDS}
 WIDTHS = (1280, 390)
 
 # Resolves once fonts and pictures in sight have come.
@@ -125,7 +127,10 @@ def pytest_collection_modifyitems(items) -> None:
 
 
 def pytest_generate_tests(metafunc) -> None:
-    """Run a test that takes ``path`` on every page, ``slider_path`` on some."""
+    """Run a test that takes ``path`` on every page, one that takes another on some.
+
+    ``kind_path`` is one page of each kind, ``slider_path`` each page with a slider.
+    """
     # mflib's sources are pages made alike: one stands for them. So do a few pages for
     # the Korean edition, whose figures, code and furniture are the English ones.
     found = [
@@ -140,7 +145,9 @@ def pytest_generate_tests(metafunc) -> None:
         if not p.startswith("ko/")
         and 'class="mflib-slider"' in (SITE / p).read_text("utf-8")
     ]
-    for name, paths in {"path": found, "slider_path": sliders}.items():
+    kinds = [p for p in found if p.removeprefix("ko/") in KINDS]
+    lists = {"path": found, "kind_path": kinds, "slider_path": sliders}
+    for name, paths in lists.items():
         if name in metafunc.fixturenames:
             reason = f"no such page in {SITE}: run make book"
             nothing = pytest.param("", marks=pytest.mark.skip(reason=reason))

@@ -276,10 +276,10 @@ def skip_link(page) -> str:
     )
 
 
-def test_skip_link(visit, site, path) -> None:
+def test_skip_link(visit, site, kind_path) -> None:
     here = visit()
-    here.open(f"{site}/{path}")
-    if path == "search.html":  # which puts the keyboard into its own field
+    here.open(f"{site}/{kind_path}")
+    if kind_path.endswith("search.html"):  # which puts the keyboard into its own field
         pytest.skip("the search page starts in its search field")
     assert skip_link(here.page) == "main"
 

@@ -249,7 +249,7 @@ def test_the_site_works_as_files(files) -> None:
     assert files.problems == []
 
 
-def test_no_page_complains_as_a_file(files, path) -> None:
-    files.open((SITE / path).as_uri())
+def test_no_page_complains_as_a_file(files, kind_path) -> None:
+    files.open((SITE / kind_path).as_uri())
     assert files.page.evaluate("window.stopped ?? []") == []
     assert files.problems == []
