@@ -179,6 +179,13 @@ def test_english_passes_only_where_it_is_marked() -> None:
     assert list(korean_checks.differences("$x = 1$ `code`", "$x = 1$ `code`")) == []
 
 
+def test_a_heading_that_names_a_work_stays_english() -> None:
+    work, other = (f"## Koren and Bell{end}\n\n" for end in (", 2009", ""))
+    assert list(korean_checks.differences(work + "Words", work + "글")) == []
+    (found,) = korean_checks.differences(other + "Words", other + "글")
+    assert found.startswith("heading not translated")
+
+
 CODE = """\
 # One line
 # and another

@@ -45,6 +45,7 @@ TAG = re.compile(r"\s·\s(core|extra|핵심|심화)$")
 HANGUL = re.compile(r"[가-힣]")
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 WORD = re.compile(r"\b[A-Za-z][a-z]+\b")  # not MovieLens or RMSE
+CITED = re.compile(r", \d{4}$")  # of a heading that names a work by authors and year
 STRAY = re.compile(r"\*|\$|\]\(|`")
 IN_WORDS = re.compile(r"\\(?:text|textbf|textit|mathrm)\{[^{}]*\}")
 # Words that make a text one to translate: names and single terms may stay English
@@ -235,6 +236,7 @@ def heading_differences(a: Content, b: Content) -> Iterator[str]:
         if (
             english_words(ours) > 1
             and ours == theirs
+            and not CITED.search(ours)
             and has_hangul("".join(b.paragraphs))
         ):
             yield f"heading not translated: {theirs!r}"
