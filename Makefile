@@ -33,8 +33,8 @@ BOOK ?= chapters
 TIMES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test live chapters korean weights bench robust steady newest arm audit mutation lock \
-    clean
+.PHONY: help book pdf test live chapters korean weights bench conventions scale robust steady newest \
+    arm audit mutation lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -46,6 +46,8 @@ help:
 	@echo "make korean    copy code and outputs into the Korean chapters, and say what is stale"
 	@echo "make weights   measure the site's pages: size, and time beside a stock Jupyter Book's"
 	@echo "make bench     benchmark mflib against other libraries (half an hour, on an idle machine)"
+	@echo "make conventions  measure what the penalty of each library means (NEWEST=1: newest versions)"
+	@echo "make scale     fit by Spark's ALS in two worker processes, and kill one (needs Java)"
 	@echo "make robust    test the chapters with other threads, processors, time zones and orders"
 	@echo "make steady    test the chapters ten times in a row (TIMES=10)"
 	@echo "make newest    test with the newest versions of the pinned packages"
@@ -118,6 +120,15 @@ weights: $(TESTER) book
 bench: $(READER)
 	@echo "Benchmarking mflib against other libraries: leave the machine idle until this is done"
 	@$(BIN)/python -m bench.run
+
+# Both in environments of their own, below .venv-bench; then make chapters for the page.
+conventions: $(READER)
+	@echo "Measuring what the penalty of each library means"
+	@$(BIN)/python -m bench.conventions $(if $(NEWEST),--newest)
+
+scale: $(READER)
+	@echo "Fitting by Spark's ALS in two worker processes"
+	@$(BIN)/python -m bench.scale
 
 robust: $(TESTER)
 	@echo "Testing the chapters under other settings"

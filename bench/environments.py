@@ -17,18 +17,27 @@ LIBRARIES = {  # and what they import without saying that they need it
     "implicit": [],
     "myfm": [],
 }
+MORE = {  # beyond the benchmark's: `make conventions` and `make scale`
+    "pyspark": ["pyarrow", "torch", "pandas", "pooch", "tqdm"],
+    "torch": [],
+    "scikit-learn": [],
+}
 
 
-def make(library: str, folder: Path = FOLDER) -> str:
-    """Install a library, unless that is done; return why it cannot be, or nothing."""
+def make(library: str, folder: Path = FOLDER, newest: bool = False) -> str:
+    """Install a library, unless that is done; return why it cannot be, or nothing.
+
+    ``newest`` installs it without pins, and anew.
+    """
     place = folder / library
     stamp = place / "installed"
     pins = PINS.read_text(encoding="utf-8")
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == pins:
+    if not newest and stamp.exists() and stamp.read_text(encoding="utf-8") == pins:
         return ""
     print(f"Installing {library} into {place}", flush=True)
     install = ["-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-    install += ["-c", str(PINS), library, *LIBRARIES[library]]
+    install += [] if newest else ["-c", str(PINS)]
+    install += [library, *(LIBRARIES | MORE)[library]]
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(place)],
         [str(place / "bin" / "python"), *install],
@@ -44,8 +53,9 @@ def make(library: str, folder: Path = FOLDER) -> str:
 
 def python(library: str, folder: Path = FOLDER) -> str:
     """Return the interpreter that a library's worker runs in."""
-    if library in LIBRARIES:
-        return str(folder / library / "bin" / "python")
+    own = folder / library / "bin" / "python"
+    if library in LIBRARIES or (library in MORE and own.exists()):
+        return str(own)
     return sys.executable
 
 
