@@ -129,7 +129,7 @@ def seconds_to(point: Results) -> float:
 
 
 def envelope(row: Results) -> list[Results]:
-    """Return the points that no faster one equals on validation, from the fastest on."""
+    """Return the points that no faster one equals on validation, fastest first."""
     kept: list[Results] = []
     for point in sorted(row.get("points", []), key=seconds_to):
         if not kept or median(point["validation"]) < median(kept[-1]["validation"]):
@@ -327,7 +327,7 @@ def cost_rows(results: Results, size: int) -> list[list[str]]:
 
 
 def race_rows(results: Results) -> list[list[str]]:
-    """Return the rows of the table of errors, best first: the setting chosen for each."""
+    """Return the rows of the table of errors, best first: each at its best setting."""
     rows = []
     for row in results["race"]:
         if "error" in row:

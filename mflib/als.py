@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import pandas as pd
@@ -301,15 +302,11 @@ def solve_rows(
             errors = ratings.add_products(-targets, w, features)
             return ratings.matrix(errors) @ features + penalty * w
 
-        ones, zeros = torch.ones_like(targets), torch.zeros_like(targets)
-        solved = rows + conjugate_gradients(
-            lambda direction: gradient(direction, zeros),
-            penalty * center - gradient(rows, targets),
-            ratings.matrix(ones) @ features.square() + penalty,
-            dim=1,
-            steps=cg_steps,
-            tolerance=0.0,
-        )
+        hessian = partial(gradient, targets=torch.zeros_like(targets))
+        downhill = penalty * center - gradient(rows, targets)
+        norms = ratings.matrix(torch.ones_like(targets)) @ features.square()
+        step = conjugate_gradients(hessian, downhill, norms + penalty, 1, cg_steps, 0.0)
+        solved = rows + step
     if pull.learned:
         rated = ratings.counts > 0
         average = weighted_mean(solved, pull.weights * rated)

@@ -260,8 +260,7 @@ def measure(
     row = {"sigma": float(sample.sigma), "tau": float(tau(sample, rank))}
     for name, side in (("users", sample.users), ("items", sample.items)):
         if side.rated is not None:
-            share = 1 / (1 + side.rated.ratio)  # of the prior variance
-            row[f"rated_{name}"] = float(share[:rank].mean())
+            row[f"rated_{name}"] = float((1 / (1 + side.rated.ratio))[:rank].mean())
     for name, part in parts.items():
         totals[name] += part.errors(sample.users.values, sample.items.values)
         row[name] = float(totals[name].square().mean().sqrt() / count)

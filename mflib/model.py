@@ -244,11 +244,16 @@ def objective(
     _checks.instance("model", model, MF, "its U and V are what J penalises")
     check_sizes(model, ratings, "ratings")
     total: Tensor = (ratings.values - predict(model, ratings)).square().sum()
-    for ids, tables in zip((ratings.users, ratings.items), model.sides(), strict=True):
-        counts = torch.bincount(ids, minlength=tables[0].num_embeddings)
-        weights = (lam + lam_per_rating * counts).to(tables[0].weight.dtype)
-        for table in tables:
-            rows = table.weight
+    sides = (
+        (ratings.users, (model.U, model.user_bias)),
+        (ratings.items, (model.V, model.item_bias)),
+    )
+    for ids, embeddings in sides:
+        factors = embeddings[0].weight
+        counts = torch.bincount(ids, minlength=len(factors)).to(factors.dtype)
+        weights = lam + lam_per_rating * counts
+        for embedding in filter(None, embeddings):
+            rows = embedding.weight
             if prior_mean == "learned":
                 rows = rows - weighted_mean(rows, weights)
             total = total + weights @ rows.square().sum(-1) / 2

@@ -199,9 +199,8 @@ class SparseRatings:
 
 def beside_ones(users: Tensor, items: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return rows whose products are predictions: [u, b, 1] . [v, 1, c]."""
-    v, c = items[:, :rank], items[:, rank:]
-    ones = torch.ones_like(users[:, rank:])
-    return torch.cat([users, ones], dim=1), torch.cat([v, torch.ones_like(c), c], dim=1)
+    (v, c), one = items.tensor_split([rank], dim=1), torch.ones_like
+    return torch.cat([users, one(users[:, rank:])], 1), torch.cat([v, one(c), c], 1)
 
 
 def sparse(parts: dict[str, Ratings], **how: Any) -> dict[str, SparseRatings]:
