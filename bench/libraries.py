@@ -562,7 +562,7 @@ A_TENTH = {10_000_000: 0.1}
 
 RANKS = {"rank": (4, 8, 16, 32, 64)}
 POINT = RANKS | {"lam": (12.0, 24.0, 48.0)}
-ADAM = POINT | {"lr": (0.01, 0.02, 0.04)}
+ADAM = POINT | {"rank": (4, 16, 64), "lr": (0.01, 0.02, 0.04)}
 SGD = POINT | {"lr": (0.005, 0.01, 0.02)}
 OURS = RANKS | {"lam": (6.0, 12.0, 24.0), "lam_per_rating": (0.04, 0.08, 0.16)}
 OURS |= {"cg_steps": (1, 2)}

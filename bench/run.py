@@ -17,6 +17,7 @@ import os
 import platform
 import select
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,8 +166,11 @@ def cost(
 
 def race(
     entries: list[Entry], rounds: int, budget: float, folder: Path, data: Path
-) -> list[dict[str, Any]]:
-    """Find what may be the fastest to each error, and time all of it in turn."""
+) -> Iterator[list[dict[str, Any]]]:
+    """Find what may be the fastest to each error, and time all of it in turn.
+
+    Yields the rows after each round.
+    """
     path = str(saved("movielens", data))
     workers: dict[str, Process] = {}
     rows: list[dict[str, Any]] = []
@@ -209,22 +213,23 @@ def race(
         }
         print(f"  {report.race_line(row, trials)}", flush=True)
         rows.append(row)
-    for number, row in itertools.product(range(rounds), rows):
-        for point in row.get("points", []):
-            if number >= FEW and min(point["processor"]) > SLOW:
-                continue
-            try:
-                answer = workers[row["entry"]].ask(
-                    "fit", passes=point["passes"], setting=point["setting"], whole=True
-                )
-            except Failed as error:
-                row["error"] = str(error)
-                break
-            for name in TIMED:
-                point[name].append(round(answer[name], 5))
+    for number in range(rounds):
+        for row in rows:
+            for point in row.get("points", []):
+                if number >= FEW and min(point["processor"]) > SLOW:
+                    continue
+                how = {"passes": point["passes"], "setting": point["setting"]}
+                try:
+                    answer = workers[row["entry"]].ask("fit", **how, whole=True)
+                except Failed as error:
+                    row["error"] = str(error)
+                    break
+                for name in TIMED:
+                    point[name].append(round(answer[name], 5))
+        print(f"  round {number + 1} of {rounds}", flush=True)
+        yield rows
     for worker in workers.values():
         worker.close()
-    return rows
 
 
 def first(race: Race) -> dict[str, Any]:
@@ -329,9 +334,9 @@ def main() -> None:
             print(f"  {path}")
             budget = 0.0 if options.quick else options.budget
             how = (rounds, budget, options.envs, options.data)
-            results["race"] = race(chosen, *how)
             results.pop("race_missing", None)
-        store("race", threads=1, split=SPLIT)
+            for results["race"] in race(chosen, *how):
+                store("race", threads=1, split=SPLIT)
     print(report.render(results))
 
 
