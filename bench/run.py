@@ -1,10 +1,11 @@
 """Measure everything once: python -m bench.run, or make bench.
 
-Writes bench/results.json and prints the tables. It has two parts. "cost" is the time of
-a pass on synthetic ratings: the workers of one kind (gradient steps, ALS, Gibbs) are
+Writes bench/results.json and prints the tables. It has three parts. "cost" is the time
+of a pass on synthetic ratings: the workers of one kind (gradient steps, ALS, Gibbs) are
 measured in turn, one round after the other, so that a change in the machine's speed
 meets all of them. "race" is the error on MovieLens against time: settings are chosen on
 validation ratings, and then all entries are measured in turn, with one thread each.
+"profiles" shows where the time of some fits goes (``bench/profiles.py``).
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import environments, floor, report, search
+from . import environments, floor, profiles, report, search
 from .data import SHAPES, SPLIT, saved
 from .libraries import BY_NAME, ENTRIES, THREADS, Entry, Race
 
 RESULTS = environments.ROOT / "bench" / "results.json"
 RANK = 16
+PARTS = ["cost", "profiles", "race"]
 TIMED = ("seconds", "processor", "validation", "test")
 HOPELESS = 9.0  # stars
 SLOW, FEW = 2.0, 2  # fits that take more seconds are timed in the first rounds alone
@@ -260,7 +262,7 @@ def machine() -> dict[str, str]:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--parts", nargs="+", default=["cost", "race"])
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="entries to measure")
     parser.add_argument("--sizes", nargs="*", type=int, default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=5)
@@ -278,7 +280,7 @@ def main() -> None:
 
     # A part that is not measured now keeps what an earlier run found.
     results: dict[str, Any] = {"runs": {}, "cost": [], "race": [], "libraries": {}}
-    if options.output.exists() and set(options.parts) != {"cost", "race"}:
+    if options.output.exists() and set(options.parts) != set(PARTS):
         results = json.loads(options.output.read_text(encoding="utf-8"))
     for library in dict.fromkeys(entry.library for entry in entries):
         missing = ""
@@ -321,6 +323,10 @@ def main() -> None:
                 rows = cost(chosen, size, rounds, options.envs, options.data)
                 results["cost"] += rows
                 store("cost", threads=THREADS, rank=RANK)
+    if "profiles" in options.parts:
+        print("Where the time goes", flush=True)
+        results["profiles"] = profiles.run_all()
+        store("profiles", threads=1)
     chosen = [e for e in here if e.race is not None]
     if "race" in options.parts and chosen:
         print("MovieLens latest-small", flush=True)
