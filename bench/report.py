@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .search import LEVELS
+from .search import GAIN, LEVELS, chosen
 
 RESULTS = Path(__file__).parent / "results.json"
 Results = dict[str, Any]
@@ -80,19 +80,17 @@ def setting(point: Results) -> str:
     """Write a setting: the numbers that were searched, and the passes."""
     if point["passes"] is None:
         return "its own default"
-    chosen = point["setting"]
-    parts = [
-        f"{text} {chosen[name]:g}" for name, text in NAMES.items() if name in chosen
-    ]
-    parts += [text for name, text in WORDS.items() if chosen.get(name)]
-    if steps := chosen.get("cg_steps"):
+    given = point["setting"]
+    parts = [f"{text} {given[name]:g}" for name, text in NAMES.items() if name in given]
+    parts += [text for name, text in WORDS.items() if given.get(name)]
+    if steps := given.get("cg_steps"):
         parts.append(f"{steps} CG step{'s' * (steps > 1)}")
     return ", ".join([*parts, f"{point['passes']} passes"])
 
 
 def race_line(row: Results, trials: list[Results]) -> str:
     """Write what the search found for an entry."""
-    best = min(trials, key=lambda trial: trial["validation"])
+    best = chosen(trials)
     edge = f", at the edge: {', '.join(row['at_edge'])}" if row["at_edge"] else ""
     return (
         f"{row['entry']}: {best['validation']:.4f} by {setting(best)}; {row['trials']} "
@@ -138,8 +136,10 @@ def envelope(row: Results) -> list[Results]:
 
 
 def best_point(row: Results) -> Results:
-    """Return the point with the lowest validation error."""
-    return envelope(row)[-1]
+    """Return the fastest point whose validation error is as good as the lowest."""
+    points = envelope(row)
+    lowest = median(points[-1]["validation"])
+    return next(one for one in points if median(one["validation"]) <= lowest + GAIN)
 
 
 def reaches(row: Results, level: float) -> Results | None:

@@ -17,7 +17,7 @@ Trial = dict[str, Any]
 Ask = Callable[[dict[str, Any], int | None], Trial]
 GAIN = 2e-4  # of validation RMSE: less is no reason to go on
 LONGEST = 60.0  # seconds of one fit
-MOST_FACTORS = 128
+MOST_FACTORS = 1024
 STEP = 0.01
 LEVELS = [round(0.9 - STEP * i, 3) for i in range(12)]  # validation RMSE in stars
 
@@ -89,12 +89,19 @@ def neighbours(best: Trial, race: Race) -> list[tuple[dict[str, Any], int]]:
     return [*near, *((setting, p) for p in (2 * passes, passes // 2) if p)]
 
 
+def chosen(trials: list[Trial]) -> Trial:
+    """Return the fastest of the trials whose error is as good as the lowest."""
+    lowest = min(trial["validation"] for trial in trials)
+    as_good = [trial for trial in trials if trial["validation"] <= lowest + GAIN]
+    return min(as_good, key=lambda trial: trial["processor"])
+
+
 def at_edge(trials: list[Trial], race: Race) -> list[str]:
-    """Return the names of what the best setting has more of, or less, than all others.
+    """Return the names of what the chosen setting has most of, or least, of all tried.
 
     It is empty where the search ended by itself.
     """
-    best = min(trials, key=lambda trial: trial["validation"])
+    best = chosen(trials)
     if best["passes"] is None:
         return []
     names = []
@@ -117,16 +124,17 @@ def candidates(trials: list[Trial], most: int = 3) -> list[Trial]:
 
     For each level the fastest that reach it, as a single time can be off; and the best.
     """
-    chosen: dict[tuple[Any, ...], Trial] = {}
+    found: dict[tuple[Any, ...], Trial] = {}
     levels = [level - part * STEP / 2 for level in LEVELS for part in (0, 1)]
     best = min(trials, key=lambda trial: trial["validation"])
+    near = chosen(trials)
     own = [trial for trial in trials if trial["passes"] is None]
     for level in levels:
         there = [trial for trial in trials if trial["validation"] <= level]
         fastest = sorted(there, key=lambda trial: trial["processor"])[:most]
-        chosen |= {key(one["setting"], one["passes"]): one for one in fastest}
-    chosen |= {key(one["setting"], one["passes"]): one for one in (best, *own)}
-    return sorted(chosen.values(), key=lambda trial: trial["processor"])
+        found |= {key(one["setting"], one["passes"]): one for one in fastest}
+    found |= {key(one["setting"], one["passes"]): one for one in (best, near, *own)}
+    return sorted(found.values(), key=lambda trial: trial["processor"])
 
 
 def by_penalty(trials: list[Trial]) -> dict[str, float]:

@@ -78,7 +78,7 @@ def als(
     validation, test : Ratings, optional
         Also measured, with the training ratings; never learned from.
     every : int, default 1
-        How many sweeps lie between two measurements; 0: only the start and the end.
+        How many sweeps lie between two measurements; 0: only the end is measured.
     dtype : torch.float32 or torch.float64, optional
         Of the model and the solves; the ratings' own by default.
     progress : bool, default False
@@ -135,7 +135,7 @@ def als(
     ]
 
     users, items = rows_of(model.to(dtype))
-    done, history = 0, {0: measure(parts, users, items, pulls)}
+    done, history = 0, {0: measure(parts, users, items, pulls)} if every else {}
     try:
         for number in tqdm(range(1, sweeps + 1), disable=not progress):
             (users, items), done = sweep(data, users, items, pulls, cg_steps), number
@@ -145,7 +145,7 @@ def als(
         _checks.warn_interrupted(done, sweeps, "sweeps")
         history[done] = measure(parts, users, items, pulls)
     set_rows(model, users, items)
-    return model, pd.DataFrame.from_dict(history, "index").rename_axis("sweep")
+    return model, pd.DataFrame(history.values(), pd.Index(history, name="sweep"))
 
 
 @_checks.usual_modes(gradients=False)

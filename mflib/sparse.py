@@ -45,7 +45,8 @@ class CSR:
         ends = self.counts.cumsum(0).to(torch.int32)  # 32 bits: half the memory to read
         self.starts = torch.cat([ends.new_zeros(1), ends])
         sorted_already = bool((rows[1:] >= rows[:-1]).all())
-        self._order = None if sorted_already else rows.argsort(stable=True)
+        # Narrow numbers sort in half the time.
+        self._order = None if sorted_already else rows.int().argsort(stable=True)
         self.columns = self.sorted(columns.to(torch.int32))
         self.values = self.sorted(values)
 
