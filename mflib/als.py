@@ -305,7 +305,7 @@ def solve_rows(
         hessian = partial(gradient, targets=torch.zeros_like(targets))
         downhill = penalty * center - gradient(rows, targets)
         norms = ratings.matrix(torch.ones_like(targets)) @ features.square()
-        step = conjugate_gradients(hessian, downhill, norms + penalty, 1, cg_steps, 0.0)
+        step = conjugate_gradients(hessian, downhill, norms + penalty, cg_steps, 0.0, 1)
         solved = rows + step
     if pull.learned:
         rated = ratings.counts > 0

@@ -98,9 +98,9 @@ def conjugate_gradients(
     matrix: Callable[[Tensor], Tensor],
     right: Tensor,
     diagonal: Tensor,
-    dim: int = 0,
     steps: int = 50,
     tolerance: float = 1e-3,
+    dim: int = 0,
 ) -> Tensor:
     """Solve a positive definite system for each column of its right-hand side.
 
