@@ -114,12 +114,12 @@ class CSR:
         gram : Tensor, shape (B, p, p)
         """
         p = features.shape[1]
-        if len(features) * p**2 <= chunk and len(self.counts) * p**2 <= 16 * chunk:
-            # Few columns: the cache holds their x x^T, and a sparse product adds these.
+        if max(self.shape) * p**2 <= chunk:
+            # The cache holds the x x^T of all columns: a sparse product adds them up.
             squares = (features[:, :, None] * features[:, None, :]).flatten(1)
             sums = self.matrix(features.new_ones(len(self.columns))) @ squares
-            for ids in self.counts.nonzero().squeeze(1).split(max(chunk // p**2, 1)):
-                yield ids, sums[ids].view(-1, p, p)
+            ids = self.counts.nonzero().squeeze(1)
+            yield ids, sums[ids].view(-1, p, p)
             return
         features = torch.cat([features, features.new_zeros(1, p)])  # padding adds zero
         gram = features.new_empty(max(chunk // p**2, 1), p, p)
