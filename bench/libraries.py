@@ -24,8 +24,9 @@ import numpy as np
 
 THREADS = int(os.environ.get("BENCH_THREADS", "2"))
 TYPICAL_COUNT = 150
-LEARNING_RATE = 0.02  # of Adam, in mflib.fit and in the plain loops alike
+LEARNING_RATE = 0.02  # of Adam, where the time of a pass is measured
 STARS = (0.5, 5.0)
+DISCARDED = 5  # of a Gibbs sampler's passes: the first fifth
 
 
 class Data(NamedTuple):
@@ -52,6 +53,21 @@ class Fitted(NamedTuple):
     span: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True)
+class Race:
+    """The settings that an entry is tried with on MovieLens, before the search widens.
+
+    ``grid`` has the values of each setting; ``passes`` are tried from the first on,
+    until more do not help. ``fixed`` goes with each. Where ``own`` is true, the
+    library has defaults for all of it, which are tried, too.
+    """
+
+    grid: dict[str, tuple[Any, ...]]
+    passes: tuple[int, ...]
+    fixed: dict[str, Any] = field(default_factory=dict)
+    own: bool = False
+
+
 Fit = Callable[..., Fitted]
 Prepare = Callable[[Data], Any]
 
@@ -69,11 +85,10 @@ class Entry:
         What one pass is.
     prepare, fit : callable
         From triples to the library's own form of them; and from that to a model.
-    cost, accuracy : dict or None
-        Settings for the synthetic ratings; and, for MovieLens, the library's own
-        defaults. None: not measured there.
-    budgets : tuple of int
-        Passes at which the error is looked at.
+    cost : dict or None
+        The setting for the synthetic ratings. None: not measured there.
+    race : Race or None
+        The settings for MovieLens. None: not measured there.
     share : dict
         At this many ratings, a pass is measured on this share of it.
     threads : int
@@ -86,8 +101,7 @@ class Entry:
     prepare: Prepare
     fit: Fit
     cost: dict[str, Any] | None = None
-    accuracy: dict[str, Any] | None = None
-    budgets: tuple[int, ...] = ()
+    race: Race | None = None
     share: dict[int, float] = field(default_factory=dict)
     threads: int = THREADS
 
@@ -178,31 +192,33 @@ def mflib_model(model: Any, span: tuple[float, float] | None = None) -> Fitted:
 
 
 def mflib_als(
-    ratings: Any,
-    passes: int,
-    rank: int,
-    lam: float,
-    biases: bool = True,
-    per_rating: bool = False,
+    ratings: Any, passes: int, rank: int, lam: float, biases: bool = True, **more: Any
 ) -> Fitted:
     import mflib
 
-    penalty = {"lam": 0.0, "lam_per_rating": lam / TYPICAL_COUNT}
     with noted_passes("als") as stamps:
         model, _ = mflib.als(
             ratings,
             rank=rank,
-            **(penalty if per_rating else {"lam": lam}),
+            lam=lam,
             sweeps=passes,
             biases=biases,
-            mean=float(ratings.values.mean()),
+            mean="train",
             generator=mflib.seeded(0),
+            every=0,
+            **more,
         )
     return mflib_model(model, stamps.span)
 
 
 def mflib_fit(
-    ratings: Any, passes: int, rank: int, lam: float, biases: bool = True
+    ratings: Any,
+    passes: int,
+    rank: int,
+    lam: float,
+    lr: float = LEARNING_RATE,
+    biases: bool = True,
+    batch_size: int | None = None,
 ) -> Fitted:
     import torch
 
@@ -211,26 +227,24 @@ def mflib_fit(
     mean = float(ratings.values.mean())
     sizes = (ratings.n_users, ratings.n_items, rank)
     model = mflib.MF(*sizes, biases=biases, mean=mean, generator=mflib.seeded(0))
-    adam = torch.optim.Adam(
-        model.parameters(), lr=LEARNING_RATE, weight_decay=lam / len(ratings)
-    )
+    adam = torch.optim.Adam(model.parameters(), lr, weight_decay=lam / len(ratings))
+    how = {"batch_size": batch_size, "generator": mflib.seeded(1)}
     with noted_passes("training") as stamps:
-        mflib.fit(model, ratings, optimizer=adam, epochs=passes)
+        mflib.fit(model, ratings, optimizer=adam, epochs=passes, **how)
     return mflib_model(model, stamps.span)
 
 
-def mflib_gibbs(ratings: Any, passes: int, rank: int, lam: None = None) -> Fitted:
+def mflib_gibbs(ratings: Any, passes: int, rank: int, **more: Any) -> Fitted:
     import mflib
 
-    # As myFM, which discards the first five samples: the mean of the others.
-    burn_in = min(5, passes - 1)
     with noted_passes("gibbs") as stamps:
         posterior, _ = mflib.gibbs(
             ratings,
             rank=rank,
-            samples=passes - burn_in,
-            burn_in=burn_in,
+            samples=passes - passes // DISCARDED,
+            burn_in=passes // DISCARDED,
             generator=mflib.seeded(0),
+            **more,
         )
     return mflib_model(posterior, stamps.span)
 
@@ -246,6 +260,7 @@ def plain_loop(
     passes: int,
     rank: int = 16,
     lam: float = 0.0,
+    lr: float = LEARNING_RATE,
     batch_size: int | None = 1024,
     loader: bool = True,
     biases: bool = False,
@@ -277,7 +292,7 @@ def plain_loop(
     model, criterion = Model(), nn.MSELoss()
     learned = list(model.parameters())[: 4 if biases else 2]
     weight_decay = lam / len(values)
-    optimizer = torch.optim.Adam(learned, lr=LEARNING_RATE, weight_decay=weight_decay)
+    optimizer = torch.optim.Adam(learned, lr=lr, weight_decay=weight_decay)
     if share < 1:
         some = torch.randperm(len(values))[: round(share * len(values))]
         users, items, values = users[some], items[some], values[some]
@@ -317,15 +332,31 @@ def surprise_trainset(data: Data) -> Any:
 
 
 def surprise_svd(
-    trainset: Any, passes: int | None, rank: int | None = None, lam: float | None = None
+    trainset: Any,
+    passes: int | None,
+    rank: int | None = None,
+    lam: float | None = None,
+    lr: float | None = None,
+    implicit: bool = False,
 ) -> Fitted:
-    from surprise import SVD
+    from surprise import SVD, SVDpp
 
-    settings = given(n_factors=rank, n_epochs=passes, reg_all=per_rating(lam))
-    algorithm = SVD(random_state=0, **settings)
+    settings = given(
+        n_factors=rank, n_epochs=passes, reg_all=per_rating(lam), lr_all=lr
+    )
+    if implicit:  # SVD++; without its cache it would be slower still
+        algorithm = SVDpp(random_state=0, cache_ratings=True, **settings)
+    else:
+        algorithm = SVD(random_state=0, **settings)
     start = time.perf_counter()
     algorithm.fit(trainset)
     span = (time.perf_counter() - start, algorithm.n_epochs)
+    pu = algorithm.pu
+    if implicit:
+        pu = pu.copy()
+        for user, rated in trainset.ur.items():
+            items = [item for item, _ in rated]
+            pu[user] += algorithm.yj[items].sum(0) / len(items) ** 0.5
 
     def places(rows: range, raw: Callable[[int], Any], ids: np.ndarray) -> np.ndarray:
         known = {raw(row): row for row in rows}
@@ -333,7 +364,7 @@ def surprise_svd(
 
     user = partial(places, trainset.all_users(), trainset.to_raw_uid)
     item = partial(places, trainset.all_items(), trainset.to_raw_iid)
-    tables = algorithm.bu, algorithm.bi, algorithm.pu, algorithm.qi
+    tables = algorithm.bu, algorithm.bi, pu, algorithm.qi
     return Fitted(prediction(trainset.global_mean, *tables, user, item), span)
 
 
@@ -353,11 +384,19 @@ def cornac_dataset(data: Data) -> Any:
 
 
 def cornac_mf(
-    dataset: Any, passes: int | None, rank: int | None = None, lam: float | None = None
+    dataset: Any,
+    passes: int | None,
+    rank: int | None = None,
+    lam: float | None = None,
+    lr: float | None = None,
 ) -> Fitted:
     from cornac.models import MF
 
-    settings = given(k=rank, max_iter=passes, lambda_reg=per_rating(lam))
+    settings = given(
+        k=rank, max_iter=passes, lambda_reg=per_rating(lam), learning_rate=lr
+    )
+    if THREADS == 1:
+        settings["seed"] = 0  # with more threads no seed would repeat a run
     model = MF(num_threads=THREADS, **settings).fit(dataset)
 
     tables = model.u_biases, model.i_biases, model.u_factors, model.i_factors
@@ -374,13 +413,26 @@ def sparse_matrix(data: Data) -> Any:
 
 
 def cmfrec_cmf(
-    matrix: Any, passes: int | None, rank: int | None = None, lam: float | None = None
+    matrix: Any,
+    passes: int | None,
+    rank: int | None = None,
+    lam: float | None = None,
+    by_count: bool = False,
+    exact_end: bool = True,
+    implicit: bool = False,
 ) -> Fitted:
     from cmfrec import CMF
 
-    settings = given(k=rank, niter=passes, lambda_=None if lam is None else lam / 2)
+    lam = per_rating(lam) if by_count else None if lam is None else lam / 2
+    settings = given(k=rank, niter=passes, lambda_=lam)
     model = CMF(
-        nthreads=THREADS, precompute_for_predictions=False, verbose=False, **settings
+        nthreads=THREADS,
+        precompute_for_predictions=False,
+        verbose=False,
+        scale_lam=by_count,
+        finalize_chol=exact_end,
+        add_implicit_features=implicit,
+        **settings,
     ).fit(matrix)
     # It leaves a bias of 1 where there are no ratings; as the others, predict the mean.
     for axis, bias, factors in (
@@ -452,8 +504,26 @@ def one_hot(data: Data) -> Any:
     return csr_matrix((np.ones(2 * n), columns, rows), shape=shape), data
 
 
-def myfm_gibbs(ready: Any, passes: int, rank: int, lam: None = None) -> Fitted:
-    from myfm import MyFMRegressor
+def rated_blocks(data: Data) -> Any:
+    """Return each user's features, and each item's: who they are, and who rated what.
+
+    As in myFM's own example for MovieLens 100K: the rated columns of a row have the
+    value one divided by the root of their number.
+    """
+    from scipy.sparse import csr_matrix, diags, eye, hstack
+
+    places, shape = (data.users, data.items), (data.n_users, data.n_items)
+    rated = csr_matrix((np.ones(len(data.values)), places), shape=shape)
+    sides = []
+    for matrix in (rated, rated.T.tocsr()):
+        counts = np.maximum(matrix.getnnz(1), 1)
+        features = [eye(matrix.shape[0]), diags(counts**-0.5) @ matrix]
+        sides.append(hstack(features, format="csr"))
+    return sides, data
+
+
+def myfm_gibbs(ready: Any, passes: int, rank: int) -> Fitted:
+    from myfm import MyFMRegressor, RelationBlock
 
     x, data = ready
     stamps = Stamps()
@@ -462,67 +532,105 @@ def myfm_gibbs(ready: Any, passes: int, rank: int, lam: None = None) -> Fitted:
         stamps()
         return False, None
 
+    def features(data: Data) -> dict[str, Any]:
+        if not isinstance(x, list):
+            return {"X": one_hot(data)[0]}
+        ids = (data.users.tolist(), data.items.tolist())
+        blocks = [RelationBlock(*pair) for pair in zip(ids, x, strict=True)]
+        return {"X": None, "X_rel": blocks}
+
+    groups = [data.n_users, data.n_items]
     model = MyFMRegressor(rank=rank, random_seed=0)
     model.fit(
-        x,
-        data.values.astype(float),
+        **features(data),
+        y=data.values.astype(float),
         n_iter=passes,
-        n_kept_samples=max(passes - 5, 1),
-        group_shapes=[data.n_users, data.n_items],
+        n_kept_samples=passes - passes // DISCARDED,
+        group_shapes=[*groups, *groups[::-1]] if isinstance(x, list) else groups,
         callback=callback,
     )
 
     def predict(users: np.ndarray, items: np.ndarray) -> np.ndarray:
         pairs = data._replace(users=users, items=items, values=np.ones(len(users)))
-        return model.predict(one_hot(pairs)[0])
+        return model.predict(**features(pairs))
 
     return Fitted(predict, stamps.span)
 
 
-SGD_BUDGETS = (2, 5, 10, 20, 50, 100)
-ADAM_BUDGETS = (5, 10, 20, 40, 80, 160)
-ALS_BUDGETS = (1, 2, 3, 5, 10, 20)
-GIBBS_BUDGETS = (10, 20, 50, 100, 200)
 SAME = {"rank": 16, "lam": 24.0}
 A_TENTH = {10_000_000: 0.1}
+
+RANKS = {"rank": (4, 8, 16, 32, 64)}
+POINT = RANKS | {"lam": (12.0, 24.0, 48.0)}
+ADAM = POINT | {"rank": (4, 16, 64), "lr": (0.01, 0.02, 0.04)}
+SGD = POINT | {"lr": (0.005, 0.01, 0.02)}
+OURS = RANKS | {"lam": (6.0, 12.0, 24.0), "lam_per_rating": (0.04, 0.08, 0.16)}
+OURS |= {"cg_steps": (1, 2)}
+CMFREC = POINT | {"by_count": (False, True), "exact_end": (False, True)}
+SAMPLED = {"rank": (4, 8, 16, 32)}
+SLOW = {"rank": (16,), "lam": (24.0,)}
+EPOCHS = (5, 10, 20, 40, 80, 160)
+EPOCHS_OF_BATCHES = (1, 2, 3, 5, 8, 12, 20)
+EPOCHS_OF_SGD = (1, 2, 5, 10, 20, 50, 100)
+SWEEPS = (1, 2, 3, 5, 8, 12, 20)
+SAMPLES = (10, 20, 50, 100, 200)
+WHO_RATED_WHAT = {"noise": "per user", "rated": True}
+BATCHES = {"loader": False, "biases": True, "batch_size": 4096}
 
 # fmt: off
 ENTRIES = [
     Entry("mflib fit", "mflib", "gradient", "epoch of Adam, full batch",
-          mflib_ratings, mflib_fit, SAME | {"biases": False}, {}, ADAM_BUDGETS),
+          mflib_ratings, mflib_fit, SAME | {"biases": False}, Race(ADAM, EPOCHS)),
+    Entry("mflib fit, batches", "mflib", "gradient",
+          "epoch of Adam, batches of 4096", mflib_ratings, mflib_fit, None,
+          Race(ADAM, EPOCHS_OF_BATCHES, {"batch_size": 4096})),
     Entry("plain loop", "PyTorch", "gradient", "epoch of Adam, full batch",
           torch_triples, plain_loop, SAME | {"batch_size": None},
-          {"passes": 100, "batch_size": None, "biases": True}, ADAM_BUDGETS),
+          Race(SLOW | {"lr": (0.02,)}, (40,), {"batch_size": None, "biases": True})),
     Entry("plain loop, batches", "PyTorch", "gradient",
-          "epoch of Adam, batches of 1024 by index",
-          torch_triples, plain_loop, SAME | {"loader": False}, share=A_TENTH),
+          "epoch of Adam, batches by index of 1024 (in the race 4096)",
+          torch_triples, plain_loop, SAME | {"loader": False},
+          Race(ADAM, EPOCHS_OF_BATCHES, BATCHES), share=A_TENTH),
     Entry("plain loop, DataLoader", "PyTorch", "gradient",
           "epoch of Adam, batches of 1024", torch_triples, plain_loop, SAME,
-          {"passes": 10, "biases": True}, (1, 2, 5, 10), share=A_TENTH),
+          Race(SLOW | {"lr": (0.01,)}, (1, 2, 5), {"biases": True}), share=A_TENTH),
     Entry("cornac MF", "cornac", "gradient", "epoch of SGD, with biases",
-          cornac_dataset, cornac_mf, SAME, {}, SGD_BUDGETS),
+          cornac_dataset, cornac_mf, SAME, Race(SGD, EPOCHS_OF_SGD, own=True)),
     Entry("scikit-surprise SVD", "scikit-surprise", "gradient",
-          "epoch of SGD, with biases",
-          surprise_trainset, surprise_svd, SAME, {}, SGD_BUDGETS, threads=1),
+          "epoch of SGD, with biases", surprise_trainset, surprise_svd, SAME,
+          Race(SGD | {"rank": (4, 16, 64)}, EPOCHS_OF_SGD, own=True), threads=1),
+    Entry("scikit-surprise SVD++", "scikit-surprise", "gradient",
+          "epoch of SGD, with biases and who rated what",
+          surprise_trainset, surprise_svd, None,
+          Race({"rank": (8,), "lam": (24.0,), "lr": (0.01,)}, (5, 10, 20),
+               {"implicit": True}, own=True), threads=1),
     Entry("mflib als", "mflib", "ALS", "sweep of ALS",
-          mflib_ratings, mflib_als, SAME | {"biases": False}),
-    Entry("mflib als, biases", "mflib", "ALS", "sweep of ALS, with biases",
-          mflib_ratings, mflib_als, SAME, {}, ALS_BUDGETS),
-    Entry("mflib als, weighted λ", "mflib", "ALS", "sweep of ALS, with biases",
-          mflib_ratings, mflib_als, None, {"per_rating": True}, ALS_BUDGETS),
+          mflib_ratings, mflib_als, SAME | {"biases": False},
+          Race(OURS, SWEEPS, {"prior_mean": "learned"})),
+    Entry("mflib als, plain λ", "mflib", "ALS", "sweep of ALS, with biases",
+          mflib_ratings, mflib_als, SAME, Race(POINT, SWEEPS)),
     Entry("LensKit BiasedMF", "lenskit", "ALS",
           "sweep of ALS, biases taken off before",
-          lenskit_dataset, lenskit_als, SAME, {}, ALS_BUDGETS),
+          lenskit_dataset, lenskit_als, SAME, Race(POINT, SWEEPS, own=True)),
     Entry("cmfrec CMF", "cmfrec", "ALS",
           "sweep of ALS by conjugate gradients, with biases",
-          sparse_matrix, cmfrec_cmf, SAME, {}, ALS_BUDGETS),
+          sparse_matrix, cmfrec_cmf, SAME, Race(CMFREC, SWEEPS, own=True)),
+    Entry("cmfrec CMF, implicit", "cmfrec", "ALS",
+          "the same, and who rated what",
+          sparse_matrix, cmfrec_cmf, None,
+          Race(CMFREC, SWEEPS, {"implicit": True}, own=True)),
     Entry("implicit ALS", "implicit", "ALS",
           "sweep of ALS by conjugate gradients, another loss",
           lambda data: sparse_matrix(data).tocsr(), implicit_als, SAME),
     Entry("mflib gibbs", "mflib", "Gibbs", "sample, with biases",
-          mflib_ratings, mflib_gibbs, {"rank": 16}, {}, GIBBS_BUDGETS),
+          mflib_ratings, mflib_gibbs, {"rank": 16}, Race(SAMPLED, SAMPLES)),
+    Entry("mflib gibbs, full", "mflib", "Gibbs",
+          "sample, with each user's noise and who rated what",
+          mflib_ratings, mflib_gibbs, None, Race(SAMPLED, SAMPLES, WHO_RATED_WHAT)),
     Entry("myFM", "myfm", "Gibbs", "sample, with biases",
-          one_hot, myfm_gibbs, {"rank": 16}, {}, GIBBS_BUDGETS, threads=1),
+          one_hot, myfm_gibbs, {"rank": 16}, Race(SAMPLED, SAMPLES), threads=1),
+    Entry("myFM, implicit", "myfm", "Gibbs", "sample, with who rated what",
+          rated_blocks, myfm_gibbs, None, Race(SAMPLED, SAMPLES), threads=1),
 ]
 # fmt: on
 BY_NAME = {entry.name: entry for entry in ENTRIES}

@@ -8,17 +8,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from .search import GAIN, LEVELS, chosen
+
 RESULTS = Path(__file__).parent / "results.json"
 Results = dict[str, Any]
-MARGIN = 0.001  # of RMSE: closer than that, two errors count as equal
-POINT_ESTIMATES = ("mflib als, biases", "mflib als, weighted λ", "mflib fit")
-OURS = {  # what of mflib answers to a library: an estimate, or an average over draws
-    "scikit-surprise": POINT_ESTIMATES,
-    "cornac": POINT_ESTIMATES,
-    "lenskit": POINT_ESTIMATES,
-    "cmfrec": POINT_ESTIMATES,
-    "myfm": ("mflib gibbs",),
-}
+KINDS = ("gradient", "ALS", "Gibbs")
 REFERENCE = {"gradient": "mflib fit", "ALS": "mflib als", "Gibbs": "mflib gibbs"}
 SIZES = {100_000: "100 thousand", 1_000_000: "1 million", 10_000_000: "10 million"}
 
@@ -78,14 +72,30 @@ def cost_line(row: Results) -> str:
     )
 
 
-def setting(row: Results) -> str:
-    """Write the setting that was chosen."""
-    chosen = row["setting"]
-    parts = [f"rank {chosen['rank']}"]
-    if chosen.get("lam") is not None:
-        parts.append(f"λ {chosen['lam']:g}")
-    parts.append(f"{row['passes']} passes")
-    return ", ".join(parts)
+NAMES = {"rank": "rank", "lam": "λ", "lam_per_rating": "λ′", "lr": "rate"}
+WORDS = {"by_count": "weighted λ", "exact_end": "exact last sweep"}
+
+
+def setting(point: Results) -> str:
+    """Write a setting: the numbers that were searched, and the passes."""
+    if point["passes"] is None:
+        return "its own default"
+    given = point["setting"]
+    parts = [f"{text} {given[name]:g}" for name, text in NAMES.items() if name in given]
+    parts += [text for name, text in WORDS.items() if given.get(name)]
+    if steps := given.get("cg_steps"):
+        parts.append(f"{steps} CG step{'s' * (steps > 1)}")
+    return ", ".join([*parts, f"{point['passes']} passes"])
+
+
+def race_line(row: Results, trials: list[Results]) -> str:
+    """Write what the search found for an entry."""
+    best = chosen(trials)
+    edge = f", at the edge: {', '.join(row['at_edge'])}" if row["at_edge"] else ""
+    return (
+        f"{row['entry']}: {best['validation']:.4f} by {setting(best)}; {row['trials']} "
+        f"fits in {duration(row['searched'])}{edge}"
+    )
 
 
 # -- questions to the results ----------------------------------------------------------
@@ -111,62 +121,73 @@ def ratios_of(results: Results, entry: str, other: str, size: int) -> list[float
     return [a / b for a, b in seconds if a > 0 and b > 0]
 
 
-def curve(row: Results) -> list[tuple[float, float]]:
-    """Return the (median seconds, median test RMSE) of each number of passes."""
-    points = row.get("curve", [])
-    return [
-        (median(point["seconds"]), median(point["test"]))
-        for point in points
-        if point["seconds"]
-    ]
+def seconds_to(point: Results) -> float:
+    """Return the median time of the fits of one setting."""
+    return median(point["processor"])
 
 
-def reported(row: Results) -> tuple[float, float] | None:
-    """Return seconds and test RMSE at the number of passes that was chosen."""
-    for point in row.get("curve", []):
-        if point["passes"] == row["passes"] and point["seconds"]:
-            return median(point["seconds"]), median(point["test"])
+def envelope(row: Results) -> list[Results]:
+    """Return the points that no faster one equals on validation, fastest first."""
+    kept: list[Results] = []
+    for point in sorted(row.get("points", []), key=seconds_to):
+        if not kept or median(point["validation"]) < median(kept[-1]["validation"]):
+            kept.append(point)
+    return kept
+
+
+def best_point(row: Results) -> Results:
+    """Return the fastest point whose validation error is as good as the lowest."""
+    points = envelope(row)
+    lowest = median(points[-1]["validation"])
+    return next(one for one in points if median(one["validation"]) <= lowest + GAIN)
+
+
+def reaches(row: Results, level: float) -> Results | None:
+    """Return the fastest point whose validation error is at most the level."""
+    for point in envelope(row):
+        if median(point["validation"]) <= level:
+            return point
     return None
 
 
-def time_to(results: Results, entry: str, error: float) -> float | None:
-    """Return the first time at which an entry's test error is at most ``error``."""
-    times = [
-        seconds
-        for row in results["movielens"]
-        if row["entry"] == entry
-        for seconds, reached in curve(row)
-        if reached <= error
-    ]
-    return min(times, default=None)
+def in_race(results: Results) -> list[Results]:
+    """Return the rows of the race that were measured."""
+    return [row for row in results["race"] if row.get("points") and "error" not in row]
 
 
-def races(results: Results) -> list[Results]:
-    """Return, for each library that predicts ratings, who is there first.
+def times_of(point: Results, other: Results) -> list[float]:
+    """Return how many times as long one setting takes as another, round by round."""
+    pairs = zip(point["processor"], other["processor"], strict=False)
+    return [a / b for a, b in pairs]
 
-    The goal is the lowest error on the library's own curves, plus MARGIN.
+
+def levels(results: Results, kinds: tuple[str, ...] = KINDS) -> list[Results]:
+    """Return, for each error level that is reached, who is there first.
+
+    ``first`` is the fastest entry, ``next`` the fastest of the other side: of the other
+    libraries, where mflib is first; of mflib, where it is not. Each is a pair of entry
+    and point; ``next`` is None where the other side never gets there. ``factor`` holds
+    the ratios of their times, round by round.
     """
     rows = []
-    for library, entries in OURS.items():
-        own = [row for row in results["movielens"] if row["library"] == library]
-        errors = [error for row in own for _, error in curve(row)]
-        if not errors:
+    for level in LEVELS:
+        there = [
+            (seconds_to(point), row["entry"], row["library"] == "mflib", point)
+            for row in in_race(results)
+            if row["kind"] in kinds and (point := reaches(row, level))
+        ]
+        there.sort(key=lambda one: one[0])
+        if not there:
             continue
-        goal = min(errors) + MARGIN
-        name = own[0]["entry"]
-        ours = {
-            entry: seconds
-            for entry in entries
-            if (seconds := time_to(results, entry, goal)) is not None
-        }
-        first = min(ours, key=lambda entry: ours[entry], default=None)
+        _, name, ours, point = there[0]
+        other = next((one for one in there if one[2] != ours), None)
         rows.append(
             {
-                "entry": name,
-                "goal": goal,
-                "own": time_to(results, name, goal),
-                "mflib": None if first is None else ours[first],
-                "by": first,
+                "level": level,
+                "ours": ours,
+                "first": (name, point),
+                "next": None if other is None else (other[1], other[3]),
+                "factor": [] if other is None else times_of(other[3], point),
             }
         )
     return rows
@@ -198,7 +219,7 @@ def aims(results: Results) -> list[Results]:
     # cmfrec solves for biases in its sweep, LensKit takes them off before.
     for entry, ours in (
         ("LensKit BiasedMF", "mflib als"),
-        ("cmfrec CMF", "mflib als, biases"),
+        ("cmfrec CMF", "mflib als, plain λ"),
     ):
         for size in SIZES:
             aim(
@@ -214,14 +235,17 @@ def aims(results: Results) -> list[Results]:
             "≥",
             1.5,
         )
-    for race in races(results):
-        measured = [math.inf]
-        if race["mflib"]:
-            # Passes double from look to look: times are known to a factor of two.
-            ratio = race["mflib"] / race["own"]
-            measured = [ratio / 2, ratio, ratio * 2]
-        aim(f"mflib / {race['entry']}, time to its best error", measured, "≤", 1)
-    for entry in ("mflib fit", "mflib als", "mflib als, biases", "mflib gibbs"):
+    for row in levels(results):
+        if row["next"]:
+            entry = (row["next"] if row["ours"] else row["first"])[0]
+            ratios = row["factor"]
+            aim(
+                f"{entry} / mflib, time to a validation RMSE of {row['level']:.2f}",
+                ratios if row["ours"] else [1 / ratio for ratio in ratios],
+                "≥",
+                1,
+            )
+    for entry in ("mflib fit", "mflib als", "mflib als, plain λ", "mflib gibbs"):
         large = seconds_of(results, entry, ten_million)
         small = seconds_of(results, entry, million)
         growth = [large / small / 10] if large and small else []
@@ -238,18 +262,23 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def machine(results: Results) -> str:
-    """Write the date and the machine in words."""
-    m = results["machine"]
-    versions = ", ".join(
+def machine(results: Results, part: str) -> str:
+    """Write when and where a part was measured, in words."""
+    run = results["runs"][part]
+    m = run["machine"]
+    return (
+        f"{run['date']}: {m['cores']} cores of {m['processor']}, {m['memory']} of "
+        f"memory, {m['system']}, Python {m['python']}; threads: {run['threads']}; "
+        f"rounds: {run['rounds']}"
+    )
+
+
+def versions(results: Results) -> str:
+    """Write the versions of the libraries."""
+    return ", ".join(
         f"{name} {found['version']}"
         for name, found in results["libraries"].items()
         if not found["missing"]
-    )
-    return (
-        f"{results['date']}: {m['cores']} cores of {m['processor']}, {m['memory']} of "
-        f"memory, {m['system']}, Python {m['python']}; threads: {results['threads']}; "
-        f"rounds: {results['rounds']}; runs: {results['runs']}. {versions}."
     )
 
 
@@ -288,7 +317,7 @@ def cost_rows(results: Results, size: int) -> list[list[str]]:
             )
         elif row:
             rows.append([name, f"failed: {row['error']}", "", "", ""])
-    for least in results["least"]:
+    for least in results.get("least", []):
         if least["size"] == size:
             kind = f"estimated limit, {least['kind']}"
             ours = seconds_of(results, REFERENCE[least["kind"]], size)
@@ -297,21 +326,36 @@ def cost_rows(results: Results, size: int) -> list[list[str]]:
     return rows
 
 
-def movielens_rows(results: Results) -> list[list[str]]:
-    """Return the rows of the table of errors, best first."""
+def race_rows(results: Results) -> list[list[str]]:
+    """Return the rows of the table of errors, best first: each at its best setting."""
     rows = []
-    for row in results["movielens"]:
-        found = reported(row)
-        name = f"{row['entry']}, {row['setting_name']}"
-        if found is None:
-            rows.append((9.0, [name, f"failed: {row.get('error')}", "", ""]))
+    for row in results["race"]:
+        if "error" in row:
+            rows.append((9.0, [row["entry"], f"failed: {row['error']}", "", "", ""]))
             continue
-        own = "no penalty" if row["library"] == "PyTorch" else "its own"
-        chosen = setting(row) if row["setting_name"] == "tuned" else own
-        rows.append((found[1], [name, chosen, f"{found[1]:.4f}", duration(found[0])]))
+        point = best_point(row)
+        test, validation = median(point["test"]), median(point["validation"])
+        cells = [setting(point), f"{validation:.4f}", f"{test:.4f}"]
+        rows.append((test, [row["entry"], *cells, duration(seconds_to(point))]))
     for library, why in missing(results):
-        rows.append((9.0, [library, f"missing: {why}", "", ""]))
+        rows.append((9.0, [library, f"missing: {why}", "", "", ""]))
     return [cells for _, cells in sorted(rows, key=lambda pair: pair[0])]
+
+
+def level_rows(results: Results, kinds: tuple[str, ...] = KINDS) -> list[list[str]]:
+    """Return the rows of the table of levels: who is first, and by what factor."""
+    rows = []
+    for row in levels(results, kinds):
+        name, point = row["first"]
+        cells = [f"{row['level']:.2f}", f"{median(point['test']):.3f}", name]
+        cells += [setting(point), duration(seconds_to(point))]
+        if row["next"]:
+            other, theirs = row["next"]
+            cells += [other, duration(seconds_to(theirs)), with_range(row["factor"])]
+        else:
+            cells += ["nobody else", "", ""]
+        rows.append(cells)
+    return rows
 
 
 def aim_rows(results: Results) -> list[list[str]]:
@@ -326,20 +370,28 @@ def aim_rows(results: Results) -> list[list[str]]:
     return rows
 
 
+RACE_HEADER = ["", "setting", "validation RMSE", "test RMSE", "time of the fit"]
+LEVEL_HEADER = ["validation RMSE", "test RMSE", "first", "setting", "time"]
+LEVEL_HEADER += ["next", "its time", "factor"]
+
+
 def render(results: Results) -> str:
     """Write the whole run in Markdown."""
     units = [[entry["entry"], entry["unit"]] for entry in results["entries"]]
-    parts = [machine(results), table(["", "one pass"], units)]
+    parts = [versions(results), table(["", "one pass"], units)]
     header = ["", "a pass", "spread", "times mflib's", "peak MB"]
     sizes = {row["size"] for row in results["cost"]}
+    if sizes:
+        parts.append(machine(results, "cost"))
     for size, words in SIZES.items():
         if size in sizes:
-            parts.append(f"## {words.capitalize()} ratings, rank {results['rank']}")
+            rank = results["runs"]["cost"]["rank"]
+            parts.append(f"## {words.capitalize()} ratings, rank {rank}")
             parts.append(table(header, cost_rows(results, size)))
-    if results["movielens"]:
-        parts.append("## MovieLens latest-small")
-        header = ["", "setting", "test RMSE", "seconds to fit"]
-        parts.append(table(header, movielens_rows(results)))
+    if results["race"]:
+        parts.append(f"## MovieLens latest-small\n\n{machine(results, 'race')}")
+        parts.append(table(RACE_HEADER, race_rows(results)))
+        parts.append(table(LEVEL_HEADER, level_rows(results)))
     parts.append("## Aims")
     header = ["aim", "measured", "bound", ""]
     parts.append(table(header, aim_rows(results)))

@@ -1,8 +1,11 @@
 """Measure everything once: python -m bench.run, or make bench.
 
-Writes bench/results.json and prints the table. The workers of one kind (gradient
-steps, ALS, Gibbs) live together and are measured in turn, one round after the other,
-so that a change in the machine's speed meets all of them.
+Writes bench/results.json and prints the tables. It has three parts. "cost" is the time
+of a pass on synthetic ratings: the workers of one kind (gradient steps, ALS, Gibbs) are
+measured in turn, one round after the other, so that a change in the machine's speed
+meets all of them. "race" is the error on MovieLens against time: settings are chosen on
+validation ratings, and then all entries are measured in turn, with one thread each.
+"profiles" shows where the time of some fits goes (``bench/profiles.py``).
 """
 
 from __future__ import annotations
@@ -15,18 +18,21 @@ import os
 import platform
 import select
 import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import environments, floor, report
+from . import environments, floor, profiles, report, search
 from .data import SHAPES, SPLIT, saved
-from .libraries import BY_NAME, ENTRIES, THREADS, Entry
+from .libraries import BY_NAME, ENTRIES, THREADS, Entry, Race
 
 RESULTS = environments.ROOT / "bench" / "results.json"
 RANK = 16
-RANKS = (8, 16, 32)
-LAMBDAS = (6.0, 12.0, 24.0, 48.0, 96.0)
-Grid = tuple[tuple[int, ...], tuple[float, ...]]
+PARTS = ["cost", "profiles", "race"]
+TIMED = ("seconds", "processor", "validation", "test")
+HOPELESS = 9.0  # stars
+SLOW, FEW = 2.0, 2  # fits that take more seconds are timed in the first rounds alone
 PATIENCE = 900  # seconds for one answer
 LONG = 4.0  # seconds: a pass that takes more is measured alone, without repeats
 
@@ -38,22 +44,22 @@ class Failed(Exception):
 class Process:
     """A worker, from outside."""
 
-    def __init__(self, entry: Entry, folder: Path) -> None:
+    def __init__(self, entry: Entry, folder: Path, threads: int = THREADS) -> None:
         self.entry = entry
         # implicit and cmfrec have threads of their own around BLAS, and ask for this.
-        blas = 1 if entry.library in ("implicit", "cmfrec") else THREADS
+        blas = 1 if entry.library in ("implicit", "cmfrec") else threads
         names = ("OMP", "MKL", "RAYON", "LK")
-        threads = {f"{name}_NUM_THREADS": str(THREADS) for name in names}
-        threads |= {
-            "BENCH_THREADS": str(THREADS),
+        limits = {f"{name}_NUM_THREADS": str(threads) for name in names}
+        limits |= {
+            "BENCH_THREADS": str(threads),
             "OPENBLAS_NUM_THREADS": str(blas),
-            "LK_NUM_BACKEND_THREADS": str(THREADS),
+            "LK_NUM_BACKEND_THREADS": str(threads),
         }
         python = environments.python(entry.library, folder)
         self.process = subprocess.Popen(
             [python, "-m", "bench.worker", entry.name],
             cwd=environments.ROOT,
-            env=os.environ | threads,
+            env=os.environ | limits,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # Not a pipe: one that nobody reads fills up, and progress bars then wait.
@@ -160,83 +166,77 @@ def cost(
     return list(rows.values())
 
 
-def choose(worker: Process, grid: Grid) -> dict[str, Any]:
-    """Return the setting of the grid with the lowest validation error."""
-    entry = worker.entry
-    bayes = entry.kind == "Gibbs"
-    tried = []
-    for rank, lam in itertools.product(grid[0], (None,) if bayes else grid[1]):
-        setting = entry.accuracy | {"rank": rank, "lam": lam}
-        setting.pop("passes", None)
-        # The shortest and the longest are left to the curve.
-        for passes in (entry.budgets[-1],) if bayes else entry.budgets[2:]:
-            answer = worker.ask("fit", passes=passes, setting=setting)
-            tried.append((answer["validation"], passes, setting))
-    error, passes, setting = min(tried, key=lambda one: one[0])
-    at_edge = [
-        name
-        for name, values in zip(("rank", "lam"), grid, strict=True)
-        if setting[name] in (values[0], values[-1])
-    ]
-    return {
-        "setting": setting,
-        "passes": passes,
-        "validation": error,
-        "tried": {
-            report.setting({"setting": one, "passes": passes}): round(error, 5)
-            for error, passes, one in tried
-        },
-        "at_edge": at_edge,
-    }
+def race(
+    entries: list[Entry], rounds: int, budget: float, folder: Path, data: Path
+) -> Iterator[list[dict[str, Any]]]:
+    """Find what may be the fastest to each error, and time all of it in turn.
 
-
-def accuracy(
-    entries: list[Entry], grid: Grid, rounds: int, folder: Path, data: Path
-) -> list[dict[str, Any]]:
-    """Measure error against time on MovieLens: choose, then time all in turn."""
+    Yields the rows after each round.
+    """
     path = str(saved("movielens", data))
-    workers, rows = {}, []
+    workers: dict[str, Process] = {}
+    rows: list[dict[str, Any]] = []
     for entry in entries:
-        worker = Process(entry, folder)
-        row = described(entry, "threads")
+        worker = workers[entry.name] = Process(entry, folder, threads=1)
+        assert entry.race is not None
+
+        def ask(
+            setting: dict[str, Any], passes: int | None, worker: Process = worker
+        ) -> dict[str, float]:
+            try:
+                answer = worker.ask("fit", passes=passes, setting=setting, whole=True)
+            except Failed as error:
+                if worker.process.poll() is not None:
+                    raise
+                print(f"    {setting}, {passes} passes: {error}", flush=True)
+                return {"processor": 0.0, "validation": HOPELESS}
+            # What diverged is no number; no real error is as large.
+            error = answer["validation"]
+            error = round(error, 5) if error < HOPELESS else HOPELESS
+            return {"processor": round(answer["processor"], 5), "validation": error}
+
         try:
             worker.ask("prepare", path=path)
-            chosen = choose(worker, grid)
-            workers[entry.name] = worker
-            print(f"  {entry.name}: {report.setting(chosen)}", flush=True)
-            rows.append(row | {"setting_name": "tuned", "curve": []} | chosen)
-            # mflib and myFM ask for a rank (and λ): they have no setting of their own.
-            if entry.library not in ("mflib", "myfm"):
-                setting = dict(entry.accuracy or {})
-                passes = setting.pop("passes", None)
-                own = {"setting": setting, "passes": passes, "curve": []}
-                rows.append(row | {"setting_name": "default"} | own)
+            ask({**entry.race.fixed, **first(entry.race)}, 1)  # a warm-up
+            trials = search.explore(ask, entry.race, budget)
         except Failed as error:
-            rows.append(row | {"setting_name": "tuned", "error": str(error)})
-            worker.close()
-    for row in rows:
-        if "error" not in row:
-            budgets = {row["passes"]}
-            if row["setting_name"] == "tuned":
-                budgets.update(workers[row["entry"]].entry.budgets)
-            row["curve"] = [
-                {"passes": passes, "seconds": [], "test": [], "validation": []}
-                for passes in sorted(budgets, key=lambda p: p or 0)
-            ]
-    for _, row in itertools.product(range(rounds), rows):
-        for point in row.get("curve", []) if "error" not in row else []:
-            try:
-                answer = workers[row["entry"]].ask(
-                    "fit", passes=point["passes"], setting=row["setting"], whole=True
-                )
-            except Failed as error:
-                row["error"] = str(error)
-                break
-            for name in ("seconds", "test", "validation"):
-                point[name].append(answer[name])
+            rows.append(described(entry) | {"error": str(error)})
+            continue
+        row = described(entry) | {
+            "trials": len(trials),
+            "searched": sum(trial["processor"] for trial in trials),
+            "at_edge": search.at_edge(trials, entry.race),
+            "penalties": search.by_penalty(trials),
+            "points": [
+                {"setting": trial["setting"], "passes": trial["passes"]}
+                | {name: [] for name in TIMED}
+                for trial in search.candidates(trials)
+            ],
+        }
+        print(f"  {report.race_line(row, trials)}", flush=True)
+        rows.append(row)
+    for number in range(rounds):
+        for row in rows:
+            for point in row.get("points", []):
+                if number >= FEW and min(point["processor"]) > SLOW:
+                    continue
+                how = {"passes": point["passes"], "setting": point["setting"]}
+                try:
+                    answer = workers[row["entry"]].ask("fit", **how, whole=True)
+                except Failed as error:
+                    row["error"] = str(error)
+                    break
+                for name in TIMED:
+                    point[name].append(round(answer[name], 5))
+        print(f"  round {number + 1} of {rounds}", flush=True)
+        yield rows
     for worker in workers.values():
         worker.close()
-    return rows
+
+
+def first(race: Race) -> dict[str, Any]:
+    """Return the first setting of a grid."""
+    return {name: values[0] for name, values in race.grid.items()}
 
 
 def machine() -> dict[str, str]:
@@ -262,24 +262,25 @@ def machine() -> dict[str, str]:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="entries to measure")
-    parser.add_argument("--sizes", nargs="*", type=int)
+    parser.add_argument("--sizes", nargs="*", type=int, default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--no-movielens", action="store_true")
+    parser.add_argument("--budget", type=float, default=150.0, help="seconds of search")
     parser.add_argument("--quick", action="store_true", help="small, one round")
-    parser.add_argument("--resume", action="store_true", help="add to what is stored")
     parser.add_argument("--envs", type=Path, default=environments.FOLDER)
     parser.add_argument("--data", type=Path, default=environments.FOLDER / "data")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    grid: Grid = ((16,), (24.0,)) if options.quick else (RANKS, LAMBDAS)
     rounds = 1 if options.quick else options.rounds
-    sizes = [100_000] if options.quick else list(SHAPES)
-    sizes = sizes if options.sizes is None else options.sizes
+    sizes = [100_000] if options.quick else options.sizes
     entries = [e for e in ENTRIES if e.name in (options.only or BY_NAME)]
+    if options.quick:
+        entries = [quick(entry) for entry in entries]
 
-    results: dict[str, Any] = {"cost": [], "movielens": [], "libraries": {}, "runs": 0}
-    if options.resume and options.output.exists():
+    # A part that is not measured now keeps what an earlier run found.
+    results: dict[str, Any] = {"runs": {}, "cost": [], "race": [], "libraries": {}}
+    if options.output.exists() and set(options.parts) != set(PARTS):
         results = json.loads(options.output.read_text(encoding="utf-8"))
     for library in dict.fromkeys(entry.library for entry in entries):
         missing = ""
@@ -294,63 +295,64 @@ def main() -> None:
     results["entries"] = [
         described(e, "unit") for e in ENTRIES if e.library in results["libraries"]
     ]
-    results |= {
-        "runs": results["runs"] + 1,
-        "date": datetime.date.today().isoformat(),
-        "machine": machine(),
-        "rounds": rounds,
-        "threads": THREADS,
-        "rank": RANK,
-        "split": SPLIT,
-        "ranks": grid[0],
-        "lambdas": grid[1],
-        "shapes": {str(size): shape for size, shape in SHAPES.items()},
-    }
+    run = {"date": datetime.date.today().isoformat(), "machine": machine()}
+    run |= {"rounds": rounds}
 
-    def store() -> None:
+    def store(part: str, **more: Any) -> None:
+        results["runs"][part] = run | more
         text = json.dumps(results, indent=1, ensure_ascii=False)
         options.output.write_text(text + "\n", encoding="utf-8")
 
-    def replace(name: str, rows: list[dict[str, Any]], *keys: str) -> None:
-        def key(row: dict[str, Any]) -> list[Any]:
-            return [row[one] for one in keys]
-
-        new = [key(row) for row in rows]
-        results[name] = [row for row in results[name] if key(row) not in new] + rows
-
-    print("What the machine could do at best", flush=True)
-    results["floor"] = floor.measure(THREADS)
-    results["least"] = [
-        {
-            "kind": kind,
-            "size": size,
-            "seconds": floor.seconds(kind, results["floor"], size, *shape, RANK),
-        }
-        for size, shape in SHAPES.items()
-        for kind in ("gradient", "ALS")
-    ]
-    for size, kind in itertools.product(sizes, ("gradient", "ALS", "Gibbs")):
-        chosen = [e for e in here if e.kind == kind and e.cost is not None]
-        if chosen:
-            print(f"{kind}, {size:,} ratings", flush=True)
-            rows = cost(chosen, size, rounds, options.envs, options.data)
-            replace("cost", rows, "entry", "size")
-            store()
-    chosen = [e for e in here if e.accuracy is not None]
-    if chosen and not options.no_movielens:
+    if "cost" in options.parts:
+        print("What the machine could do at best", flush=True)
+        results["floor"] = floor.measure(THREADS)
+        results["least"] = [
+            {
+                "kind": kind,
+                "size": size,
+                "seconds": floor.seconds(kind, results["floor"], size, *shape, RANK),
+            }
+            for size, shape in SHAPES.items()
+            for kind in ("gradient", "ALS")
+        ]
+        results["cost"] = []
+        for size, kind in itertools.product(sizes, ("gradient", "ALS", "Gibbs")):
+            chosen = [e for e in here if e.kind == kind and e.cost is not None]
+            if chosen:
+                print(f"{kind}, {size:,} ratings", flush=True)
+                rows = cost(chosen, size, rounds, options.envs, options.data)
+                results["cost"] += rows
+                store("cost", threads=THREADS, rank=RANK)
+    if "profiles" in options.parts:
+        print("Where the time goes", flush=True)
+        results["profiles"] = profiles.run_all()
+        store("profiles", threads=1)
+    chosen = [e for e in here if e.race is not None]
+    if "race" in options.parts and chosen:
         print("MovieLens latest-small", flush=True)
+        results["race"] = []
         try:
             path = saved("movielens", options.data)
         except OSError as error:
-            results["movielens_missing"] = str(error)
+            results["race_missing"] = str(error)
             print(f"  left out: {error}")
         else:
             print(f"  {path}")
-            rows = accuracy(chosen, grid, rounds, options.envs, options.data)
-            replace("movielens", rows, "entry")
-            results.pop("movielens_missing", None)
-    store()
+            budget = 0.0 if options.quick else options.budget
+            how = (rounds, budget, options.envs, options.data)
+            results.pop("race_missing", None)
+            for results["race"] in race(chosen, *how):
+                store("race", threads=1, split=SPLIT)
     print(report.render(results))
+
+
+def quick(entry: Entry) -> Entry:
+    """Return an entry whose race is one setting, and a few passes."""
+    if entry.race is None:
+        return entry
+    grid = {name: values[:1] for name, values in entry.race.grid.items()}
+    few = replace(entry.race, grid=grid, passes=entry.race.passes[:2])
+    return replace(entry, race=few)
 
 
 if __name__ == "__main__":

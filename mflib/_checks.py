@@ -30,6 +30,11 @@ def count(name: str, value: Any, *, least: int = 1, most: int = MOST) -> int:
     return int(value)
 
 
+def counts(*, least: int = 1, **values: Any) -> list[int]:
+    """Return the values as ints, if all are whole numbers in the range."""
+    return [count(name, value, least=least) for name, value in values.items()]
+
+
 def real(
     name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf
 ) -> float:

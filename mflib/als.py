@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import pandas as pd
@@ -14,8 +15,9 @@ from tqdm import tqdm
 from mflib import _checks
 from mflib.model import MF, center, check_parts, check_penalty, check_sizes, keep_labels
 from mflib.penalties import weighted_mean
+from mflib.rated import conjugate_gradients
 from mflib.ratings import Ratings
-from mflib.sparse import CSR, SparseRatings
+from mflib.sparse import CSR, SparseRatings, sparse
 
 
 @_checks.usual_modes(gradients=False)
@@ -27,6 +29,7 @@ def als(
     lam_per_rating: float = 0.0,
     prior_mean: Literal["zero", "learned"] = "zero",
     sweeps: int = 20,
+    cg_steps: int = 0,
     biases: bool = False,
     mean: float | Literal["train"] = 0.0,
     init: MF | None = None,
@@ -34,6 +37,7 @@ def als(
     generator: torch.Generator | None = None,
     validation: Ratings | None = None,
     test: Ratings | None = None,
+    every: int = 1,
     dtype: torch.dtype | None = None,
     progress: bool = False,
 ) -> tuple[MF, pd.DataFrame]:
@@ -59,6 +63,10 @@ def als(
         validation data.
     sweeps : int, default 20
         How often both halves are solved.
+    cg_steps : int, default 0
+        In place of each row's exact solution, take so many steps of conjugate gradients
+        towards it, from where the row is (Takács, Pilászy & Tikk 2011): J still never
+        rises. One or two will do, and save the more time the higher the rank.
     biases : bool, default False
         Solve for b_i and c_j together with the factors, under the same penalty.
     mean : float or "train", default 0
@@ -68,7 +76,9 @@ def als(
     init_std, generator
         As for :class:`MF`. Without a generator, two runs differ a little.
     validation, test : Ratings, optional
-        Also measured after every sweep; never learned from.
+        Also measured, with the training ratings; never learned from.
+    every : int, default 1
+        How many sweeps lie between two measurements; 0: only the end is measured.
     dtype : torch.float32 or torch.float64, optional
         Of the model and the solves; the ratings' own by default.
     progress : bool, default False
@@ -80,8 +90,8 @@ def als(
         Users and items without ratings have the row that all are pulled to. Its
         predictions carry gradients, as any module's: ``.detach()`` drops them.
     history : pandas.DataFrame
-        One row per sweep, from 0 (the start): J in column ``objective``, and RMSE in
-        columns train, validation and test as given.
+        One row per sweep that was measured, from 0 (the start): J in column
+        ``objective``, and RMSE in columns train, validation and test as given.
 
     Raises
     ------
@@ -106,7 +116,7 @@ def als(
     True
     """
     check_penalty(lam, lam_per_rating, prior_mean)
-    _checks.count("sweeps", sweeps, least=0)
+    _checks.counts(least=0, sweeps=sweeps, cg_steps=cg_steps, every=every)
     measured = check_parts(train, validation, test)
     if init is None:
         sizes, mean = (train.n_users, train.n_items, rank), center(mean, train)
@@ -114,30 +124,28 @@ def als(
             *sizes, biases=biases, mean=mean, init_std=init_std, generator=generator
         )
     else:
-        check_init(init, train, rank, biases)
-        model = copy.deepcopy(init)
+        model = copy_of(init, train, rank, biases)
     keep_labels(model, train)
-    parts = sparse(measured, model, train.values.dtype if dtype is None else dtype)
+    dtype, mean = train.values.dtype if dtype is None else dtype, float(model.mean)
+    parts = sparse(measured, rank=rank, biases=biases, mean=mean, dtype=dtype)
     data = parts["train"]
-    model.to(data.dtype)
-    learned = prior_mean == "learned"
-    user_pull, item_pull = (
-        Pull((lam + lam_per_rating * side.counts).to(data.dtype) / 2, learned)
-        for side in (data.by_user, data.by_item)
-    )
+    pulls = [
+        Pull((lam + lam_per_rating * n).to(dtype) / 2, prior_mean == "learned")
+        for n in (data.by_user.counts, data.by_item.counts)
+    ]
 
-    users, items = rows_of(model)
-    history = [measure(parts, users, items, user_pull, item_pull)]
+    users, items = rows_of(model.to(dtype))
+    done, history = 0, {0: measure(parts, users, items, pulls)} if every else {}
     try:
-        for _ in tqdm(range(sweeps), disable=not progress):
-            u = solve_rows(*data.user_regressions(items), user_pull, users)
-            v = solve_rows(*data.item_regressions(u), item_pull, items)
-            row = measure(parts, u, v, user_pull, item_pull)
-            users, items, history = u, v, [*history, row]  # the last complete sweep
+        for number in tqdm(range(1, sweeps + 1), disable=not progress):
+            (users, items), done = sweep(data, users, items, pulls, cg_steps), number
+            if done == sweeps or (every and done % every == 0):
+                history[done] = measure(parts, users, items, pulls)
     except KeyboardInterrupt:
-        _checks.warn_interrupted(len(history) - 1, sweeps, "sweeps")
+        _checks.warn_interrupted(done, sweeps, "sweeps")
+        history[done] = measure(parts, users, items, pulls)
     set_rows(model, users, items)
-    return model, pd.DataFrame(history).rename_axis("sweep")
+    return model, pd.DataFrame(history.values(), pd.Index(history, name="sweep"))
 
 
 @_checks.usual_modes(gradients=False)
@@ -191,16 +199,26 @@ def fold_in(
     person = MF(1, len(rows), model.rank, biases=model.biases, init_std=0.0)
     person.to(rows.dtype).mean.copy_(model.mean)
     person.item_labels = model.item_labels
-    data = sparse({"train": ratings}, person, rows.dtype)["train"]
+    sizes = {"rank": model.rank, "biases": model.biases, "mean": float(model.mean)}
+    data = sparse({"train": ratings}, dtype=rows.dtype, **sizes)["train"]
     penalty = rows.new_tensor([(lam + lam_per_rating * len(ratings)) / 2])
-    center = users.mean(0) if prior_mean == "learned" else torch.zeros_like(users[0])
-    row = center + solve_ridge(*less(center, *data.user_regressions(rows)), penalty)
+    center = users.mean(0) if prior_mean == "learned" else None
+    row = solve_ridge(*data.user_regressions(rows), penalty, center)
     set_rows(person, row, rows)
     return person
 
 
-def check_init(init: MF, train: Ratings, rank: int, biases: bool) -> None:
-    """Raise unless als can start from a model."""
+def sweep(
+    data: SparseRatings, users: Tensor, items: Tensor, pulls: list[Pull], cg_steps: int
+) -> tuple[Tensor, Tensor]:
+    """Return users given the items, and then items given these users."""
+    users = solve_rows(*data.user_regressions(items), pulls[0], users, cg_steps)
+    items = solve_rows(*data.item_regressions(users), pulls[1], items, cg_steps)
+    return users, items
+
+
+def copy_of(init: MF, train: Ratings, rank: int, biases: bool) -> MF:
+    """Return a copy of a model, if als can start from it."""
     _checks.instance("init", init, MF, "for example one that als returned")
     check_sizes(init, train, "train")
     if (init.rank, init.biases) != (rank, biases):
@@ -208,50 +226,31 @@ def check_init(init: MF, train: Ratings, rank: int, biases: bool) -> None:
             f"init must have rank={rank} and biases={biases}, got {init.rank} and "
             f"{init.biases}; ask for these, or start at random"
         )
+    return copy.deepcopy(init)
 
 
-def sparse(
-    parts: dict[str, Ratings], model: MF, dtype: torch.dtype
-) -> dict[str, SparseRatings]:
-    """Return the ratings of each part, less the model's mean, as sparse matrices."""
-    rank, biases, mean = model.rank, model.biases, float(model.mean)
-    return {
-        name: SparseRatings(part, rank=rank, biases=biases, mean=mean, dtype=dtype)
-        for name, part in parts.items()
-    }
-
-
-def rows_of(model: MF) -> tuple[Tensor, Tensor]:
+def rows_of(model: MF) -> list[Tensor]:
     """Return users, each row u_i and then b_i where there are biases; and items."""
-    u, v = model.U.weight.detach(), model.V.weight.detach()
-    if model.user_bias is None or model.item_bias is None:
-        return u, v
-    b, c = model.user_bias.weight.detach(), model.item_bias.weight.detach()
-    return torch.cat([u, b], dim=1), torch.cat([v, c], dim=1)
+    sides = model.sides()
+    return [torch.cat([table.weight.detach() for table in x], dim=1) for x in sides]
 
 
-def set_rows(model: MF, users: Tensor, items: Tensor) -> None:
+def set_rows(model: MF, *rows: Tensor) -> None:
     """Undo :func:`rows_of`."""
-    model.U.weight.copy_(users[:, : model.rank])
-    model.V.weight.copy_(items[:, : model.rank])
-    if model.user_bias is not None and model.item_bias is not None:
-        model.user_bias.weight.copy_(users[:, model.rank :])
-        model.item_bias.weight.copy_(items[:, model.rank :])
+    for tables, values in zip(model.sides(), rows, strict=True):
+        for table, part in zip(tables, values.split(model.rank, dim=1), strict=True):
+            table.weight.copy_(part)
 
 
 def measure(
-    parts: dict[str, SparseRatings],
-    users: Tensor,
-    items: Tensor,
-    user_pull: Pull,
-    item_pull: Pull,
+    parts: dict[str, SparseRatings], users: Tensor, items: Tensor, pulls: list[Pull]
 ) -> dict[str, float]:
     """Return J of the training part, and the RMSE of each part."""
     squares = {
         name: part.errors(users, items).square_().sum(dtype=torch.float64)
         for name, part in parts.items()
     }
-    penalty = user_pull.penalty(users) + item_pull.penalty(items)
+    penalty = pulls[0].penalty(users) + pulls[1].penalty(items)
     J = _checks.finite("train, lam and init", squares["train"] + penalty)
     errors = {k: float((s / len(parts[k])).sqrt()) for k, s in squares.items()}
     return {"objective": float(J), **errors}
@@ -283,33 +282,44 @@ class Pull:
 
 
 def solve_rows(
-    ratings: CSR, targets: Tensor, features: Tensor, pull: Pull, rows: Tensor
+    ratings: CSR,
+    targets: Tensor,
+    features: Tensor,
+    pull: Pull,
+    rows: Tensor,
+    cg_steps: int = 0,
 ) -> Tensor:
     """Solve for one side's rows, given the center of its rows so far.
 
     Rows without ratings move to the center of the new ones: no J is lower.
     """
-    if not pull.learned:
-        return solve_ridge(ratings, targets, features, pull.weights)
-    center = pull.center(rows)
-    away = solve_ridge(*less(center, ratings, targets, features), pull.weights)
-    rated = ratings.counts > 0
-    known = Pull(pull.weights[rated], pull.learned)
-    solved = center + away
-    solved[~rated] = known.center(solved[rated])
+    center, penalty = pull.center(rows), pull.weights[:, None]
+    if cg_steps == 0:
+        solved = solve_ridge(ratings, targets, features, pull.weights, center)
+    else:
+
+        def gradient(w: Tensor, targets: Tensor) -> Tensor:
+            errors = ratings.add_products(-targets, w, features)
+            return ratings.matrix(errors) @ features + penalty * w
+
+        hessian = partial(gradient, targets=torch.zeros_like(targets))
+        downhill = penalty * center - gradient(rows, targets)
+        norms = ratings.matrix(torch.ones_like(targets)) @ features.square()
+        step = conjugate_gradients(hessian, downhill, norms + penalty, cg_steps, 0.0, 1)
+        solved = rows + step
+    if pull.learned:
+        rated = ratings.counts > 0
+        average = weighted_mean(solved, pull.weights * rated)
+        solved = solved.where(rated[:, None], average)
     return solved
 
 
-def less(
-    center: Tensor, ratings: CSR, targets: Tensor, features: Tensor
-) -> tuple[CSR, Tensor, Tensor]:
-    """Return the regressions of rows less a center: what it predicts is taken off."""
-    predicted = (features @ center).index_select(0, ratings.columns)
-    return ratings, targets - predicted, features
-
-
 def solve_ridge(
-    rows: CSR, targets: Tensor, features: Tensor, penalty: Tensor
+    rows: CSR,
+    targets: Tensor,
+    features: Tensor,
+    penalty: Tensor,
+    center: Tensor | None = None,
 ) -> Tensor:
     """Solve one ridge regression for each row of a sparse matrix.
 
@@ -322,17 +332,20 @@ def solve_ridge(
         The features x of each column.
     penalty : Tensor, shape (n_rows,)
         The a of each row, at least 0.
+    center : Tensor, shape (p,), optional
+        The m that rows are pulled to; zero by default.
 
     Returns
     -------
     Tensor, shape (n_rows, p)
-        For each row the w that minimises sum (t - x . w)^2 + a ||w||^2; where that
+        For each row the w that minimises sum (t - x . w)^2 + a ||w - m||^2; where that
         leaves a choice, the smallest.
     """
     p = features.shape[1]
     tiny = 10 * p * torch.finfo(features.dtype).eps  # of rounding in a Gram matrix
-    moments = rows.matrix(targets) @ features  # the sum of t x of each row
-    solution = torch.zeros_like(moments)
+    center = features.new_zeros(p) if center is None else center
+    moments = rows.matrix(targets) @ features + penalty[:, None] * center
+    solution = center.repeat(len(moments), 1)
     for ids, gram in rows.grams(features):
         diagonal = gram.diagonal(dim1=1, dim2=2)
         scale = diagonal.amax(1)
@@ -344,10 +357,9 @@ def solve_ridge(
             # The matrix may be singular: least squares on [x; sqrt(a) I].
             i = ids[at]
             mine = slice(rows.starts[i], rows.starts[i + 1])
-            x = torch.cat(
-                [features[rows.columns[mine]], torch.diag(penalty[i].sqrt().expand(p))]
-            )
-            t = torch.cat([targets[mine], targets.new_zeros(p)])
+            root = penalty[i].sqrt().expand(p)
+            x = torch.cat([features[rows.columns[mine]], torch.diag(root)])
+            t = torch.cat([targets[mine], root * center])
             w[at] = torch.linalg.lstsq(x, t[:, None], driver="gelsd").solution.mT
         solution[ids] = w
     return solution

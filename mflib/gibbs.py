@@ -19,7 +19,7 @@ from mflib.posterior import Posterior
 from mflib.prior import Factors, Prior, Sample, default_prior, prior_scale, sample_prior
 from mflib.rated import Rated, draw_rated
 from mflib.ratings import Ratings
-from mflib.sparse import CSR, SparseRatings
+from mflib.sparse import CSR, SparseRatings, sparse
 
 
 @_checks.usual_modes(gradients=False)
@@ -111,16 +111,15 @@ def gibbs(
     >>> bool((low < high).all())
     True
     """
-    check_sampling(rank, samples, burn_in, thin, generator)
+    _checks.counts(least=0, burn_in=burn_in)
+    _checks.counts(rank=rank, samples=samples, thin=thin)
+    _checks.generator(generator)
     measured = check_parts(train, validation, test)
     mean = center(mean, train)
     prior = default_prior(train, mean, rank) if prior is None else prior
     _checks.instance("prior", prior, Prior, "for example Prior(1.0, 1.0, 1.0)")
     dtype = train.values.dtype if dtype is None else dtype  # of all parts
-    parts = {
-        name: SparseRatings(part, rank=rank, biases=biases, mean=mean, dtype=dtype)
-        for name, part in measured.items()
-    }
+    parts = sparse(measured, rank=rank, biases=biases, mean=mean, dtype=dtype)
     totals = {name: torch.zeros_like(p.by_user.values) for name, p in parts.items()}
     _checks.choice("noise", noise, "one", "per user")
     sample = sample_prior(prior, parts["train"], generator, noise=noise, rated=rated)
@@ -261,7 +260,7 @@ def measure(
     row = {"sigma": float(sample.sigma), "tau": float(tau(sample, rank))}
     for name, side in (("users", sample.users), ("items", sample.items)):
         if side.rated is not None:
-            row[f"rated_{name}"] = float(rated_share(side)[:rank].mean())
+            row[f"rated_{name}"] = float((1 / (1 + side.rated.ratio))[:rank].mean())
     for name, part in parts.items():
         totals[name] += part.errors(sample.users.values, sample.items.values)
         row[name] = float(totals[name].square().mean().sqrt() / count)
@@ -275,22 +274,15 @@ def tau(sample: Sample, rank: int) -> Tensor:
     return (precisions**-0.5).mean().sqrt()
 
 
-def rated_share(side: Factors) -> Tensor:
-    """Return the share of the prior variance that is due to what was rated."""
-    assert side.rated is not None
-    return 1 / (1 + side.rated.ratio)
-
-
 def stack(samples: list[Sample], rank: int, mean: float, train: Ratings) -> Posterior:
     """Stack samples into tensors, factors and biases apart."""
     u = torch.stack([sample.users.values for sample in samples])
     v = torch.stack([sample.items.values for sample in samples])
-    no_bias = torch.zeros(1, dtype=u.dtype)
     return Posterior(
         U=u[..., :rank],
         V=v[..., :rank],
-        b=u[..., rank] if u.shape[2] > rank else no_bias.expand(u.shape[:2]),
-        c=v[..., rank] if v.shape[2] > rank else no_bias.expand(v.shape[:2]),
+        b=u[..., rank:].sum(-1),  # zero where there are no biases
+        c=v[..., rank:].sum(-1),
         sigma=torch.stack([sample.sigma for sample in samples]),
         tau=torch.stack([tau(sample, rank) for sample in samples]),
         mean=mean,
@@ -300,14 +292,3 @@ def stack(samples: list[Sample], rank: int, mean: float, train: Ratings) -> Post
         user_labels=train.user_labels,
         item_labels=train.item_labels,
     )
-
-
-def check_sampling(
-    rank: int, samples: int, burn_in: int, thin: int, generator: torch.Generator
-) -> None:
-    """Raise unless these are arguments that :func:`gibbs` can sample with."""
-    _checks.count("rank", rank)
-    _checks.count("samples", samples)
-    _checks.count("burn_in", burn_in, least=0)
-    _checks.count("thin", thin)
-    _checks.generator(generator)

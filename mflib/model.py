@@ -83,8 +83,7 @@ class MF(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        n_users = _checks.count("n_users", n_users)
-        n_items = _checks.count("n_items", n_items)
+        n_users, n_items = _checks.counts(n_users=n_users, n_items=n_items)
         self.rank, self.biases = _checks.count("rank", rank), bool(biases)
         init_std = _checks.real("init_std", init_std, least=0.0)
         if generator is not None:
@@ -107,6 +106,11 @@ class MF(nn.Module):
         except (IndexError, RuntimeError, TypeError):  # cheaper than to look first
             _checks.pairs(users, items, self.U.weight, self.V.weight)
             raise
+
+    def sides(self) -> list[list[nn.Embedding]]:
+        """Return the tables of users, and those of items: factors, then biases."""
+        sides = (self.U, self.user_bias), (self.V, self.item_bias)
+        return [[table for table in side if table is not None] for side in sides]
 
     def _predict(self, users: Tensor, items: Tensor) -> Tensor:
         prediction: Tensor = self.mean + (self.U(users) * self.V(items)).sum(-1)

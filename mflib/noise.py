@@ -31,15 +31,11 @@ def draw_noise(
     generator : torch.Generator
     """
     if sample.typical is None:
-        return draw_alpha(errors, prior, generator), None
+        total = prior.dof * prior.noise**2 + errors.square().sum()
+        drawn = chi_square(prior.dof + len(errors), 1, generator, total.dtype)[0]
+        return drawn / total, None
     typical = draw_typical(sample.alpha, prior, generator)
     return draw_alphas(errors, counts, typical, prior, generator), typical
-
-
-def draw_alpha(errors: Tensor, prior: Prior, generator: torch.Generator) -> Tensor:
-    """Draw the precision of the noise, given the errors of all ratings (Gamma)."""
-    total = prior.dof * prior.noise**2 + errors.square().sum()
-    return chi_square(prior.dof + len(errors), 1, generator, total.dtype)[0] / total
 
 
 def draw_alphas(

@@ -42,8 +42,7 @@ class Prior:
     def __post_init__(self) -> None:
         for name in ("noise", "factors", "biases"):
             _checks.real(name, getattr(self, name), above=0.0)
-        _checks.count("dof", self.dof)
-        _checks.count("user_dof", self.user_dof)
+        _checks.counts(dof=self.dof, user_dof=self.user_dof)
 
 
 @dataclass(frozen=True, eq=False)

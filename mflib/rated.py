@@ -100,24 +100,28 @@ def conjugate_gradients(
     diagonal: Tensor,
     steps: int = 50,
     tolerance: float = 1e-3,
+    dim: int = 0,
 ) -> Tensor:
     """Solve a positive definite system for each column of its right-hand side.
 
     Each residual is divided by the matrix's diagonal (Jacobi's preconditioner). It ends
     when each column's residual is below tolerance times its first one, or after so many
-    steps (Hestenes & Stiefel 1952).
+    steps (Hestenes & Stiefel 1952). With dim 1, there is a system for each row.
     """
-    solution, residual = torch.zeros_like(right), right
-    direction = right / diagonal
-    size = first = (residual * direction).sum(0)
     tiny = torch.finfo(right.dtype).tiny  # for columns that are solved exactly
-    for _ in range(steps):
+    diagonal = diagonal.clamp(min=tiny)
+    solution, residual, direction = torch.zeros_like(right), right, right / diagonal
+    size = first = (residual * direction).sum(dim, keepdim=True)
+    for step in range(1, steps + 1):
+        image = matrix(direction)
+        length = size / (direction * image).sum(dim, keepdim=True).clamp(min=tiny)
+        solution = solution + length * direction
+        if step == steps:
+            break
+        residual = residual - length * image
+        scaled = residual / diagonal
+        last, size = size, (residual * scaled).sum(dim, keepdim=True)
         if (size <= tolerance**2 * first).all():
             break
-        image = matrix(direction)
-        step = size / (direction * image).sum(0).clamp(min=tiny)
-        solution, residual = solution + step * direction, residual - step * image
-        scaled = residual / diagonal
-        last, size = size, (residual * scaled).sum(0)
         direction = scaled + size / last.clamp(min=tiny) * direction
     return solution

@@ -70,8 +70,7 @@ class Ratings:
 
     @torch.inference_mode(False)  # values made under it could not be learned from
     def __post_init__(self) -> None:
-        n_users = _checks.count("n_users", self.n_users)
-        n_items = _checks.count("n_items", self.n_items)
+        n_users, n_items = _checks.counts(n_users=self.n_users, n_items=self.n_items)
         advice = "number your own labels with Ratings.from_frame, or raise "
         checked: dict[str, Any] = {
             "users": _checks.ids("users", self.users, n_users, advice + "n_users"),

@@ -102,9 +102,8 @@ def make_low_rank_ratings(
     -----
     It draws one random number for each of the N x M cells, at most 2^31.
     """
-    n_users = _checks.count("n_users", n_users)
-    n_items = _checks.count("n_items", n_items)
-    rank = _checks.count("rank", rank)
+    sizes = _checks.counts(n_users=n_users, n_items=n_items, rank=rank)
+    n_users, n_items, rank = sizes
     density = _checks.real("density", density, above=0.0)
     tau = _checks.real("tau", tau, least=0.0)
     sigma = _checks.real("sigma", sigma, least=0.0)

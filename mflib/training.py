@@ -155,10 +155,9 @@ class Batches:
         if self.next_predictions is not None:
             yield self.next_predictions, values.to(self.next_predictions.dtype)
             return
-        shuffled = self.size < n
-        order = (
-            torch.randperm(n, generator=self.generator) if shuffled else torch.arange(n)
-        )
+        order = torch.arange(n)
+        if self.size < n:
+            order = torch.randperm(n, generator=self.generator)
         for batch in order.split(self.size):
             predictions = self.model(self.train.users[batch], self.train.items[batch])
             check_shape(predictions, values[batch])

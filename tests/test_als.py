@@ -38,9 +38,10 @@ ROUNDING = {"rtol": 0, "atol": 1e-10}
     lam_per_rating=st.sampled_from([0.0, 1e-8, 0.05, 2.0]),
     prior_mean=st.sampled_from(["zero", "learned"]),
     density=st.floats(0.05, 1.0),
+    cg_steps=st.sampled_from([0, 0, 1, 2, 5]),
 )
 def test_the_objective_never_rises(
-    seed, rank, lam, dtype, biases, lam_per_rating, prior_mean, density
+    seed, rank, lam, dtype, biases, lam_per_rating, prior_mean, density, cg_steps
 ):
     penalty = {"lam_per_rating": lam_per_rating, "prior_mean": prior_mean}
     train, _ = make_low_rank_ratings(
@@ -52,6 +53,7 @@ def test_the_objective_never_rises(
         rank=rank,
         lam=lam,
         sweeps=6,
+        cg_steps=cg_steps,
         biases=biases,
         mean=3.0,
         generator=seeded(seed),
@@ -124,8 +126,10 @@ def test_rows_are_the_closed_form():
         torch.testing.assert_close(w[i], closed, rtol=0, atol=1e-12)
 
 
+# Conjugate gradients end at the solution after as many steps as unknowns.
+@pytest.mark.parametrize("cg_steps", [0, 3])
 @pytest.mark.parametrize("learned", [False, True])
-def test_rows_are_pulled_to_their_center(learned):
+def test_rows_are_pulled_to_their_center(learned, cg_steps):
     train, _ = make_low_rank_ratings(25, 60, 2, density=0.1, generator=seeded(0))
     train = dataclasses.replace(train, n_users=27)  # the last two have no rating
     features = torch.randn(60, 3, generator=seeded(1))
@@ -133,7 +137,7 @@ def test_rows_are_pulled_to_their_center(learned):
     pull = Pull(torch.rand(27, generator=seeded(3)) + 0.1, learned)
     center = pull.weights @ start / pull.weights.sum() * learned
     ratings = CSR(train.users, train.items, train.values, 27, 60)
-    rows = solve_rows(ratings, ratings.values, features, pull, start)
+    rows = solve_rows(ratings, ratings.values, features, pull, start, cg_steps)
     for i in range(25):
         mine = train.users == i
         x, t = features[train.items[mine]], train.values[mine]
@@ -249,6 +253,32 @@ def test_computes_in_the_dtype_asked_for():
         als(train, dtype=torch.float16, **arguments)
 
 
+def test_few_steps_of_conjugate_gradients_end_where_exact_solutions_do():
+    train, _ = make_low_rank_ratings(60, 40, 2, density=0.4, generator=seeded(0))
+    arguments = {"rank": 3, "lam": 4.0, "biases": True, "prior_mean": "learned"}
+    exact, _ = als(train, sweeps=300, generator=seeded(1), **arguments)
+    for cg_steps in (1, 2):
+        near, history = als(
+            train, sweeps=300, cg_steps=cg_steps, generator=seeded(1), **arguments
+        )
+        assert (history["objective"].diff()[1:3] < 0).all()
+        pairs = torch.arange(60)[:, None], torch.arange(40)
+        difference = near(*pairs) - exact(*pairs)  # the factors may be turned
+        assert difference.abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("every", "rows"), [(1, range(8)), (3, [0, 3, 6, 7]), (0, [7])]
+)
+def test_errors_are_measured_as_often_as_asked(rated, every, rows):
+    arguments = {"rank": 2, "lam": 1.0, "sweeps": 7}
+    model, history = als(rated, generator=seeded(1), every=every, **arguments)
+    same, each = als(rated, generator=seeded(1), **arguments)
+    assert list(history.index) == list(rows)
+    pd.testing.assert_frame_equal(history, each.loc[history.index])
+    assert torch.equal(model.U.weight, same.U.weight)
+
+
 def test_the_errors_are_those_of_the_model():
     ratings, _ = make_low_rank_ratings(30, 20, 2, density=0.5, generator=seeded(0))
     train, test = ratings.split(0.7, 0.3, generator=seeded(0))
@@ -353,6 +383,8 @@ def test_someone_new_is_in_the_precision_and_labels_of_the_model(rated):
         ({"prior_mean": 0.0}, ValueError),
         ({"sweeps": -1}, ValueError),
         ({"sweeps": 2.5}, TypeError),
+        ({"cg_steps": -1}, ValueError),
+        ({"every": 0.5}, TypeError),
     ],
 )
 def test_refuses_bad_arguments(change, error):

@@ -5,9 +5,17 @@ import sys
 import numpy as np
 import pytest
 
-from bench import environments, floor, report
-from bench.libraries import BY_NAME, ENTRIES, given, per_rating, plain_loop, prediction
-from bench.run import RESULTS, Failed, Process, described
+from bench import environments, floor, report, search
+from bench.libraries import (
+    BY_NAME,
+    ENTRIES,
+    Race,
+    given,
+    per_rating,
+    plain_loop,
+    prediction,
+)
+from bench.run import RESULTS, Failed, Process, described, first
 from bench.worker import Worker
 
 LIBRARIES = {entry.library for entry in ENTRIES}
@@ -18,14 +26,24 @@ def cost_row(name, size, seconds):
     return row | {"size": size, "share": 1.0, "seconds": seconds, "peak_mb": 100.0}
 
 
-def fitted_row(name, errors, seconds):
-    points = [
-        {"passes": i, "seconds": [s], "test": [e], "validation": [e]}
-        for i, (s, e) in enumerate(zip(seconds, errors, strict=True))
+def race_row(name, *points):
+    """Points are (seconds of each round, validation error)."""
+    row = described(BY_NAME[name]) | {"trials": 9, "searched": 3.0, "at_edge": []}
+    row["points"] = [
+        {"setting": {"rank": 4 + i, "lam": 24.0}, "passes": 10}
+        | {"seconds": seconds, "processor": seconds}
+        | {"validation": [error] * len(seconds), "test": [error + 0.01] * len(seconds)}
+        for i, (seconds, error) in enumerate(points)
     ]
-    row = {"setting_name": "tuned", "setting": {"rank": 16, "lam": 24.0}}
-    row |= {"passes": len(points) - 1, "curve": points}
-    return described(BY_NAME[name]) | row
+    return row
+
+
+RUN = {
+    "date": "2026-01-02",
+    "machine": dict.fromkeys(("system", "python"), "1.0")
+    | {"processor": "Abacus", "cores": "2", "memory": "8 GB"},
+    "rounds": 3,
+}
 
 
 @pytest.fixture
@@ -33,10 +51,10 @@ def results():
     found = {library: {"version": "1.0", "missing": ""} for library in LIBRARIES}
     found["cmfrec"] = {"version": "", "missing": "cannot be installed: no compiler"}
     return {
-        "date": "2026-01-02",
-        "machine": dict.fromkeys(("system", "python"), "1.0")
-        | {"processor": "Abacus", "cores": "2", "memory": "8 GB"},
-        **{"rounds": 3, "runs": 1, "threads": 2, "rank": 16},
+        "runs": {
+            "cost": RUN | {"rank": 16, "threads": 2},
+            "race": RUN | {"threads": 1},
+        },
         "libraries": found,
         "entries": [described(e, "unit") for e in ENTRIES],
         "least": [{"kind": "ALS", "size": 1_000_000, "seconds": 0.002}],
@@ -47,12 +65,11 @@ def results():
             cost_row("mflib als", 10_000_000, [0.6, 0.6, 0.6]),
             cost_row("LensKit BiasedMF", 1_000_000, [0.06, 0.02, 0.05]),
         ],
-        "movielens": [
-            fitted_row("mflib als, biases", [0.95, 0.881, 0.87], [1.0, 2.0, 3.0]),
-            fitted_row("cornac MF", [0.90, 0.88], [1.5, 2.5]),
-            fitted_row("LensKit BiasedMF", [0.90, 0.86], [1.0, 2.0]),
-            described(BY_NAME["myFM"])
-            | {"setting_name": "tuned", "error": "RuntimeError: no"},
+        "race": [
+            race_row("mflib als", ([1.0, 2.0, 1.0], 0.89), ([4.0, 4.0, 4.0], 0.85)),
+            race_row("mflib fit", ([9.0, 9.0, 9.0], 0.89)),
+            race_row("cornac MF", ([0.5, 4.0, 3.0], 0.90), ([6.0, 8.0, 4.0], 0.86)),
+            described(BY_NAME["myFM"]) | {"error": "RuntimeError: no"},
         ],
     }
 
@@ -96,21 +113,64 @@ def test_aims_met_missed_and_not_measured(results):
     assert growth["result"] == "missed"
 
 
-def test_the_race_counts_an_error_within_the_margin(results):
-    first, second = report.races(results)
-    # cornac's best is 0.88 after 2.5 s; ALS has 0.881 after 2 s.
-    assert (first["entry"], first["own"], first["mflib"]) == ("cornac MF", 2.5, 2.0)
-    # Which is less than a factor of two, and decides nothing.
-    assert aim(results, "cornac MF, time to")["measured"] == [0.4, 0.8, 1.6]
-    assert aim(results, "cornac MF, time to")["result"] == "undecided"
-    # LensKit's best, 0.86, is out of reach: a miss, not a gap.
-    assert second["mflib"] is None
-    assert aim(results, "LensKit BiasedMF, time to")["result"] == "missed"
+def test_the_envelope_leaves_out_what_a_faster_fit_equals():
+    points = ([1.0], 0.90), ([2.0], 0.91), ([3.0], 0.90), ([4.0], 0.88)
+    kept = report.envelope(race_row("mflib als", *points))
+    assert [report.seconds_to(point) for point in kept] == [1.0, 4.0]
+
+
+def test_levels_name_the_first_and_the_first_of_the_other_side(results):
+    found = {row["level"]: row for row in report.levels(results)}
+    assert (found[0.9]["first"][0], found[0.9]["next"][0]) == ("mflib als", "cornac MF")
+    assert found[0.9]["factor"] == [0.5, 2.0, 3.0]  # in each round
+    assert found[0.86]["factor"] == [1.5, 2.0, 1.0]
+    assert found[0.85]["next"] is None
+    assert 0.84 not in found
+    assert aim(results, "0.88")["measured"] == [1.5, 2.0, 1.0]
+    results["race"] = results["race"][1:]  # now cornac is first
+    row = report.levels(results)[0]
+    assert (row["ours"], row["next"][0]) == (False, "mflib fit")
+    assert aim(results, "0.90")["measured"] == pytest.approx([1 / 18, 4 / 9, 1 / 3])
+    assert report.levels(results, ("Gibbs",)) == []
+
+
+def test_the_search_widens_until_nothing_is_better():
+    # The best is rank 24 (16 or 32 on the ladder), lam 5, 30 passes: none on the grid.
+    def ask(setting, passes):
+        if passes is None:
+            return {"processor": 1.0, "validation": 1.2}
+        far = [np.log(setting["rank"] / 16), np.log(setting["lam"] / 6)]
+        error = 0.8 + 0.01 * np.square([*far, np.log(passes / 80)]).sum()
+        return {"processor": passes / 1000, "validation": error}
+
+    grid = {"rank": (4, 8), "lam": (24.0, 48.0), "option": (False, True)}
+    race = Race(grid, (5, 10), own=True)
+    trials = search.explore(ask, race, budget=100.0)
+    best = min(trials, key=lambda trial: trial["validation"])
+    assert (best["setting"]["rank"], best["setting"]["lam"]) == (16, 6.0)
+    assert best["passes"] == 80
+    assert search.at_edge(trials, race) == []
+    assert trials[0]["passes"] is None
+    short = search.explore(ask, race, budget=0.0)
+    assert set(search.at_edge(short, race)) == {"rank", "lam", "passes"}
+    assert best in search.candidates(trials)
+    assert trials[0] in search.candidates(trials)
+
+
+def test_a_setting_that_gets_worse_is_left():
+    asked = []
+
+    def ask(setting, passes):
+        asked.append(passes)
+        return {"processor": 1.0, "validation": 0.9 + passes / 1000}
+
+    search.explore(ask, Race({"rank": (4,)}, (1, 2, 5, 10)), budget=0.0)
+    assert asked == [1, 2, 5]
 
 
 def test_the_table_names_what_is_missing_or_failed(results):
     text = report.render(results)
-    assert text.count("missing: cannot be installed: no compiler") == 2 + 1
+    assert text.count("missing: cannot be installed: no compiler") == 2 * 2 + 1
     assert "cmfrec CMF" in text
     assert "failed: RuntimeError: no" in text
     results["libraries"]["cmfrec"] = {"version": "1.0", "missing": ""}
@@ -144,21 +204,26 @@ def test_durations_have_two_digits(seconds, text):
 
 def test_stored_results_are_whole():
     results = report.load()
-    assert results["runs"] == 1  # ratios of two runs would be of two machines
     text = report.render(results)
     for entry in ENTRIES:  # measured, or named as missing
         assert f"| {entry.name}" in text
     assert {entry["entry"] for entry in results["entries"]} == set(BY_NAME)
     for row in results["cost"]:
-        assert len(row["seconds"]) in (0, results["rounds"])
-        most = len(report.rounds_of(row)) > results["rounds"] / 2
+        rounds = results["runs"]["cost"]["rounds"]
+        assert len(row["seconds"]) in (0, rounds)
+        most = len(report.rounds_of(row)) > rounds / 2
         assert row["error"] if not row["seconds"] else most
-    for row in results["movielens"]:
-        if "error" not in row:
-            assert report.reported(row) is not None
-            if row["setting_name"] == "tuned":
-                assert row["tried"][report.setting(row)] == min(row["tried"].values())
-            assert all(0.5 < error < 3 for _, error in report.curve(row))
+    for row in report.in_race(results):
+        assert set(row["at_edge"]) <= {
+            "rank",
+            "lam",
+            "lam_per_rating",
+            "lr",
+            "cg_steps",
+            "passes",
+        }
+        assert all(point["test"] for point in row["points"])
+        assert 0.75 < report.best_point(row)["test"][0] < 1.1
     for library, found in results["libraries"].items():
         assert library in LIBRARIES
         assert bool(found["version"]) != bool(found["missing"])
@@ -229,10 +294,12 @@ def triples(tmp_path):
 def test_our_own_entries_fit_and_are_scored(triples, name):
     worker = Worker(BY_NAME[name])
     worker.prepare(triples)
-    setting = {"rank": 3, "lam": None if name == "mflib gibbs" else 5.0}
+    race = BY_NAME[name].race
+    setting = first(race) | race.fixed
     answer = worker.fit(7, setting, whole=True)
     assert 0.5 < answer["test"] < 2
     assert answer["seconds"] > 0
+    assert answer["processor"] > 0
 
 
 @pytest.mark.parametrize("name", ["plain loop, DataLoader", "plain loop, batches"])
