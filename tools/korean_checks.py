@@ -76,7 +76,10 @@ class Tags(HTMLParser):
         self.texts: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        kept = sorted(f'{name}="{v}"' for name, v in attrs if name not in self.WORDS)
+        names = {name for name, _ in attrs}
+        # A link to the other edition leads elsewhere in each.
+        words = (*self.WORDS, "href") if "hreflang" in names else self.WORDS
+        kept = sorted(f'{name}="{v}"' for name, v in attrs if name not in words)
         self.tags.append("<" + " ".join([tag, *kept]) + ">")
 
     def handle_endtag(self, tag: str) -> None:
