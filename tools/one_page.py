@@ -28,7 +28,7 @@ def names() -> list[str]:
 
 def stored_figures() -> dict[str, Image.Image]:
     """Return the figures that chapters store, by name."""
-    found = {}
+    found: dict[str, Image.Image] = {}
     for path in sorted(CHAPTERS.glob("[0-9]*.ipynb")):
         for cell in read(path).cells:
             name = cell.metadata.get("mystnb", {}).get("figure", {}).get("name")
