@@ -17,7 +17,8 @@ from string import Template
 from typing import Any
 
 import numpy as np
-from IPython.display import HTML, Markdown
+import pandas as pd
+from IPython.display import HTML
 
 from mflib.book.style import PALETTE
 
@@ -99,21 +100,25 @@ def misfits(result: dict[str, Any], n: int) -> list[str]:
     return found
 
 
-def table(results: dict[str, Any]) -> Markdown:
-    """Render the conventions with the versions that they were measured with."""
+def table(results: dict[str, Any]) -> pd.DataFrame:
+    """Return the conventions, with what ``bench/conventions.json`` measured of them."""
     measured = {case["convention"]: case for case in results["cases"].values()}
-    lines = ["| library | setting | λ of a row | biases | measured | J |"]
-    lines.append("|---|---|---|---|---|---|")
+    rows = {}
     for key, entry in CONVENTIONS.items():
-        case = measured.get(key, {})
-        biases = entry.get("biases", "–")
+        case, biases = measured.get(key, {}), entry.get("biases", "–")
         if biases in CONVENTIONS:
             biases = f"by {CONVENTIONS[biases]['setting']}"
-        version = case.get("version", "–").partition("+")[0]
-        reached = f"{case['J']:.1f}, {case['als'][0]:.1f}" if "J" in case else "–"
-        cells = [entry["library"], entry["setting"], formula(key), biases]
-        lines.append("| " + " | ".join([*cells, version, reached]) + " |")
-    return Markdown("\n".join(lines))
+        texts = (entry["library"], entry["setting"], biases)
+        library, setting, biases = (text.replace("`", "") for text in texts)
+        rows[library, setting] = {
+            "λ of a row": formula(key),
+            "biases": biases,
+            "version": case.get("version", "–").partition("+")[0],
+            "J": f"{case['J']:.1f}" if "J" in case else "–",
+            "J of als": f"{case['als'][0]:.1f}" if "J" in case else "–",
+        }
+    found = pd.DataFrame(rows).T
+    return found.rename_axis(["library", "setting"])
 
 
 def formula(key: str) -> str:
