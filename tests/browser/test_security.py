@@ -198,6 +198,7 @@ def use(here: Visit, root: str) -> None:
     page.evaluate("window.print = () => { window.printed = true }")
     page.locator("button[onclick='window.print()']").evaluate("b => b.click()")
     assert page.evaluate("window.printed")
+    here.open_folds()
     assert copied(page)[0] not in ("", "nothing")
     # All pictures: drawn, though one loads them when they come near
     for picture in page.locator("article img").all():

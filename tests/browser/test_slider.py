@@ -123,6 +123,7 @@ def violations(page) -> list[str]:
 def test_slider_on_the_site(visit, site, slider_path, scheme) -> None:
     here = without_icon(visit(scheme=scheme))
     here.open(f"{site}/{slider_path}")
+    here.squeezed()  # fetches all pictures, which otherwise come as they come near
     check_by_keyboard(here)
     assert violations(here.page) == []
 
