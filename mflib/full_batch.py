@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mflib.model import MF
 from mflib.ratings import Ratings
-from mflib.sparse import CSR, SparseRatings, beside_ones
+from mflib.sparse import CSR, SparseRatings
 
 
 class _Products(torch.autograd.Function):
@@ -47,8 +47,12 @@ def full_batch(model: nn.Module, ratings: Ratings) -> Callable[[], Tensor] | Non
     users, items, mean = data.by_user, data.by_item, float(model.mean)
 
     def predict() -> Tensor:
-        u, v = (torch.cat([t.weight for t in x], dim=1) for x in model.sides())
-        u, v = beside_ones(u, v, model.rank)
+        u, v = model.U.weight, model.V.weight
+        if model.user_bias is not None and model.item_bias is not None:
+            b, c = model.user_bias.weight, model.item_bias.weight
+            # u.v + b + c = [u, b, 1] . [v, 1, c]
+            u = torch.cat([u, b, torch.ones_like(b)], dim=1)
+            v = torch.cat([v, torch.ones_like(c), c], dim=1)
         products: Tensor = _Products.apply(u, v, mean, users, items)  # type: ignore[no-untyped-call]
         return products
 
