@@ -42,6 +42,11 @@ def row_lam(library: str, setting: float, **row: float) -> float:
         The number that the library is given.
     **row : float
         What the formula needs of ``n``, ``count`` and ``sigma``.
+
+    Returns
+    -------
+    float
+        λ of S7, in the unit of the squared ratings.
     """
     convention = CONVENTIONS[library]
     lam = float(convention["factor"])
@@ -61,6 +66,11 @@ def convert(setting: float, source: str, target: str, **row: float) -> float:
     **row : float
         The row's ``count`` of ratings, ``n`` of all ratings, and ``sigma``, the
         standard deviation of the noise, as far as either formula needs them.
+
+    Returns
+    -------
+    float
+        A number for the target's setting.
     """
     lam = row_lam(source, setting, **row)
     power = CONVENTIONS[target]["powers"]["setting"]
@@ -139,6 +149,11 @@ def converter() -> HTML:
 
     Its script has the same data as :func:`convert`. Without it, the table shows what
     the form starts with, and worked examples stand below.
+
+    Returns
+    -------
+    IPython.display.HTML
+        The form.
     """
     setting, source = 10.0, "s7"
     row = {"n": 80_000.0, "count": 20.0, "sigma": 0.9}
