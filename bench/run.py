@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="entries to measure")
     parser.add_argument("--sizes", nargs="*", type=int, default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--budget", type=float, default=150.0, help="seconds of search")
+    parser.add_argument("--budget", type=float, default=45.0, metavar="SECONDS")
     parser.add_argument("--quick", action="store_true", help="small, one round")
     parser.add_argument("--envs", type=Path, default=environments.FOLDER)
     parser.add_argument("--data", type=Path, default=environments.FOLDER / "data")

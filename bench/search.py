@@ -31,7 +31,7 @@ def explore(ask: Ask, race: Race, budget: float) -> list[Trial]:
     """Try the grid, and then widen it around the best; return all trials.
 
     ``ask`` fits once: it returns the processor's seconds and the validation error.
-    After ``budget`` of such seconds, the widening ends, finished or not.
+    After ``budget`` of such seconds, the widening ends, whether finished or not.
     """
     trials: dict[tuple[Any, ...], Trial] = {}
 
@@ -54,8 +54,8 @@ def explore(ask: Ask, race: Race, budget: float) -> list[Trial]:
             if idle == 2:
                 break
 
-    found = True
-    while found and sum(trial["processor"] for trial in trials.values()) < budget:
+    found, grid = True, len(trials)
+    while found and sum(t["processor"] for t in list(trials.values())[grid:]) < budget:
         set_by_us = [trial for trial in trials.values() if trial["passes"] is not None]
         best = min(set_by_us, key=lambda trial: trial["validation"])
         found = False

@@ -100,7 +100,7 @@ def ids(name: str, values: Any, size: int, advice: str) -> Tensor:
     """Return ``values`` as int64 ids, if they all lie in ``range(size)``."""
     given = vector(name, values)
     whole = given.to(torch.int64)
-    wrong = (whole != given) | (whole < 0) | (whole >= size)
+    wrong = whole.clamp(0, size - 1) != given
     if wrong.any():
         at = int(wrong.nonzero()[0])
         raise ValueError(

@@ -78,7 +78,8 @@ def als(
     validation, test : Ratings, optional
         Also measured, with the training ratings; never learned from.
     every : int, default 1
-        How many sweeps lie between two measurements; 0: only the end is measured.
+        How many sweeps lie between two measurements; the last has one always. With 0,
+        nothing is measured, and the history is empty.
     dtype : torch.float32 or torch.float64, optional
         Of the model and the solves; the ratings' own by default.
     progress : bool, default False
@@ -139,7 +140,7 @@ def als(
     try:
         for number in tqdm(range(1, sweeps + 1), disable=not progress):
             (users, items), done = sweep(data, users, items, pulls, cg_steps), number
-            if done == sweeps or (every and done % every == 0):
+            if every and (done == sweeps or done % every == 0):
                 history[done] = measure(parts, users, items, pulls)
     except KeyboardInterrupt:
         _checks.warn_interrupted(done, sweeps, "sweeps")
@@ -214,7 +215,7 @@ def sweep(
     """Return users given the items, and then items given these users."""
     users = solve_rows(*data.user_regressions(items), pulls[0], users, cg_steps)
     items = solve_rows(*data.item_regressions(users), pulls[1], items, cg_steps)
-    return users, items
+    return users, _checks.finite("train, lam and init", items)
 
 
 def copy_of(init: MF, train: Ratings, rank: int, biases: bool) -> MF:

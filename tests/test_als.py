@@ -267,15 +267,14 @@ def test_few_steps_of_conjugate_gradients_end_where_exact_solutions_do():
         assert difference.abs().max() < 1e-6
 
 
-@pytest.mark.parametrize(
-    ("every", "rows"), [(1, range(8)), (3, [0, 3, 6, 7]), (0, [7])]
-)
+@pytest.mark.parametrize(("every", "rows"), [(1, range(8)), (3, [0, 3, 6, 7]), (0, [])])
 def test_errors_are_measured_as_often_as_asked(rated, every, rows):
     arguments = {"rank": 2, "lam": 1.0, "sweeps": 7}
     model, history = als(rated, generator=seeded(1), every=every, **arguments)
     same, each = als(rated, generator=seeded(1), **arguments)
     assert list(history.index) == list(rows)
-    pd.testing.assert_frame_equal(history, each.loc[history.index])
+    if every:
+        pd.testing.assert_frame_equal(history, each.loc[history.index])
     assert torch.equal(model.U.weight, same.U.weight)
 
 

@@ -171,9 +171,10 @@ KINDS = {
     "count": Kind(
         {"negative": -1, "a fraction": 2.5, "text": "2", "beyond 64 bits": 2**70},
         "MF(n_users, n_items, rank), Prior(dof, user_dof), Ratings(n_users, n_items), "
-        "als(rank, sweeps), bias_baseline(sweeps), fit(epochs, batch_size), "
-        "gibbs(rank, samples, burn_in, thin), make_low_rank_ratings(n_users, "
-        "n_items, rank), recommend(n), seeded(seed), similar(n)",
+        "als(rank, sweeps, cg_steps, every), bias_baseline(sweeps), "
+        "fit(epochs, batch_size), gibbs(rank, samples, burn_in, thin), "
+        "make_low_rank_ratings(n_users, n_items, rank), recommend(n), seeded(seed), "
+        "similar(n)",
     ),
     "number": Kind(
         NO_NUMBER, "MF(mean), als(mean), gibbs(mean), make_low_rank_ratings(mean)"
