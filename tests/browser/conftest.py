@@ -187,9 +187,12 @@ class Visit:
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         self.page.on("response", self._look_at)
-        self.page.on(
-            "requestfailed", lambda r: self.problems.append(f"request failed: {r.url}")
-        )
+        self.page.on("requestfailed", self._note_failure)
+
+    def _note_failure(self, request) -> None:
+        # A page that is left drops what it still waits for: the search, its excerpts.
+        if request.failure != "net::ERR_ABORTED":
+            self.problems.append(f"request failed: {request.url} {request.failure}")
 
     def _keep_local(self, route) -> None:
         if urlsplit(route.request.url).hostname == "127.0.0.1":

@@ -1,5 +1,6 @@
 """Every page within the budgets of ``tools/weights.py``: bytes and layout shift."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from tools import weights
 from tools.browser import served
+from tools.katex_math import KATEX
 
 PAGE = """<!doctype html><html lang="en"><title>Page</title>
 <link rel="icon" href="data:,"><style>body {{ margin: 0 }}</style>
@@ -17,6 +19,11 @@ FAR_BELOW = PICTURE.replace(">", ' loading="lazy" style="margin-top: 9999px">')
 GROWS = """<div></div><script>
 setTimeout(() => { document.querySelector("div").style.height = "200px"; }, 500);
 </script>"""
+LATE_FONT = (
+    """<style>@font-face { font-family: tall; src: url(tall.woff2); }
+b { font: 3em tall, serif; }</style><b>(</b>"""
+    + "<p>Text</p>" * 20
+)
 HEAVY = ["first visit, KB", "next page, KB"]
 
 
@@ -54,6 +61,7 @@ def test_the_slower_of_two_pages(browser, tmp_path: Path) -> None:
         pytest.param(PICTURE, PICTURE, HEAVY[:1], id="the cache holds it"),
         pytest.param("", FAR_BELOW, [], id="a large picture far below"),
         pytest.param("", GROWS + "<p>Text</p>" * 20, ["layout shift"], id="text moves"),
+        pytest.param("", LATE_FONT, ["layout shift"], id="a font comes late"),
     ],
 )
 def test_what_is_heavy_is_seen(
@@ -63,6 +71,7 @@ def test_what_is_heavy_is_seen(
     (tmp_path / "page.html").write_text(PAGE.format(content))
     noise = np.random.default_rng(0).integers(256, size=(500, 500, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "big.png")
+    shutil.copy(KATEX / "fonts" / "KaTeX_Size4-Regular.woff2", tmp_path / "tall.woff2")
     with served(tmp_path) as address:
         known = weights.loaded(browser, f"{address}/start.html")
         found = weights.weigh(browser, address, "page.html", known)
