@@ -107,7 +107,7 @@ chapters: $(READER)
 	@echo "Running every notebook"
 	@$(BIN)/python tools/chapters.py --timeout $(CELL_TIMEOUT)
 	@$(BIN)/python -m tools.title
-	@$(BIN)/python -m tools.one_page
+	@$(BIN)/python -m tools.small_figures
 	@$(BIN)/python -m tools.reading --write
 
 korean: $(READER)

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from tests.test_book import links_of, sections
 from tests.test_title import grey_levels_apart
-from tools import headings, one_page, reading
+from tools import headings, reading, small_figures
 from tools.chapters import read
 from tools.korean_checks import terms
 
 PAGE = "appendix/one-page.md"
-TEXT = one_page.PAGE.read_text("utf-8")
-INTRO = (one_page.CHAPTERS / "intro.md").read_text("utf-8")
+TEXT = small_figures.PAGE.read_text("utf-8")
+INTRO = (small_figures.CHAPTERS / "intro.md").read_text("utf-8")
 SIGMA, TAU, N, N_ROW, M = 1.0, 0.5, 8000, 20, 400
 LAM, LAM_MEAN = 2 * SIGMA**2 / TAU**2, 1 / TAU**2  # of S7; of S5 and S6
 
@@ -93,20 +93,35 @@ def test_c_and_weight_decay_of_logistic_regression_are_s5() -> None:
 
 
 def test_the_pictures_are_those_of_the_chapters() -> None:
-    stored = {path.stem: path for path in one_page.FOLDER.glob("*.png")}
-    assert set(stored) == set(one_page.names())
-    assert len(stored) == 6
-    assert sum(path.stat().st_size for path in stored.values()) < 120_000
-    figures = one_page.stored_figures()
-    for name, path in stored.items():
-        now = one_page.small(figures[name])
-        assert grey_levels_apart(Image.open(path), now) < 0.3, f"{name}: make chapters"
+    there = small_figures.CHAPTERS
+    folders = small_figures.WHOLE, small_figures.CARDS
+    stored = {path.relative_to(there) for f in folders for path in there.glob(f"{f}/*")}
+    made = small_figures.pictures()
+    assert stored == set(made)
+    assert sum((there / path).stat().st_size for path in stored) < 220_000
+    for path, now in made.items():
+        apart = grey_levels_apart(Image.open(there / path), now)
+        assert apart < 0.3, f"{path}: make chapters"
+
+
+def test_each_chapter_has_a_card_with_a_picture_of_its_own() -> None:
+    chapters = [p.stem for p in sorted(small_figures.CHAPTERS.glob("[0-9]*.ipynb"))]
+    cards = re.findall(
+        r":link: (\S+)\n:link-type: doc\n:img-top: cards/(\S+)\.png", INTRO
+    )
+    assert [chapter for chapter, _ in cards] == chapters
+    for chapter, figure in cards:
+        cells = read(small_figures.CHAPTERS / f"{chapter}.ipynb").cells
+        named = [
+            c.metadata.get("mystnb", {}).get("figure", {}).get("name") for c in cells
+        ]
+        assert figure in named
 
 
 def minutes_of_sections() -> dict[tuple[str, str], float]:
     """Return the minutes of each section, up to the next heading."""
     found: dict[tuple[str, str], reading.Load] = {}
-    for path in sorted(one_page.CHAPTERS.glob("[0-9]*.ipynb")):
+    for path in sorted(small_figures.CHAPTERS.glob("[0-9]*.ipynb")):
         here = (path.name, "")
         for cell in read(path).cells:
             tokens = (

@@ -159,7 +159,11 @@ class Content:
             self.titles.append(title.strip())
         options = re.match(r"(?:\s*:[\w-]+:.*\n)*", token.content)
         head = options[0] if options else ""
-        self.directives += [line.strip() for line in head.splitlines() if line.strip()]
+        for name, value in re.findall(r":([\w-]+):[ \t]*(.*)", head):
+            worded = name.endswith("alt")
+            self.directives.append(f":{name}:" if worded else f":{name}: {value}")
+            if worded:
+                self.titles.append(value)
         self._read(token.content[len(head) :])
 
     def numbers(self) -> Counter[str]:
