@@ -6,7 +6,7 @@ MARK = "한글"
 # What must stay as it is: code, formulas, HTML, directives and their options, links
 KEPT = re.compile(
     r"```.*?```|\$\$.*?\$\$(?: \([\w-]+\))?|\$[^$]+\$|`[^`]+`|<!--.*?-->|<[^>]+>"
-    r"|^:+\{[\w-]+\}|^:[\w-]+:[^\n]*$|^:{3,}$|\]\([^)]*\)|<https?:[^>]*>",
+    r"|^:+\{[\w-]+\}|^:[\w-]*alt:|^:[\w-]+:[^\n]*$|^:{3,}$|\]\([^)]*\)|<https?:[^>]*>",
     re.M | re.S,
 )
 TAGS = {" · core": " · 핵심", " · extra": " · 심화"}
