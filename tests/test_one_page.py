@@ -98,7 +98,7 @@ def test_the_pictures_are_those_of_the_chapters() -> None:
     stored = {path.relative_to(there) for f in folders for path in there.glob(f"{f}/*")}
     made = small_figures.pictures()
     assert stored == set(made)
-    assert sum((there / path).stat().st_size for path in stored) < 220_000
+    assert sum((there / path).stat().st_size for path in stored) < 160_000
     for path, now in made.items():
         apart = grey_levels_apart(Image.open(there / path), now)
         assert apart < 0.3, f"{path}: make chapters"

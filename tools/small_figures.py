@@ -63,7 +63,8 @@ def small(
     left, top, right, bottom = box or (0, 0, *figure.size)
     size = width, round((bottom - top) * width / (right - left))
     shrunk = white.convert("RGB").resize(size, Image.Resampling.LANCZOS, box)
-    return shrunk.quantize(colors=COLOURS, dither=Image.Dither.NONE)
+    palette = Image.Quantize.MAXCOVERAGE  # keeps the colours of thin lines
+    return shrunk.quantize(COLOURS, palette, dither=Image.Dither.NONE)
 
 
 def card(name: str, figure: Image.Image) -> Image.Image:
