@@ -32,7 +32,15 @@ ERRATA = "appendix/errata.md"
 REFERENCES = "appendix/references.md"
 BIB = "appendix/references.bib"
 
+NOTATION = "appendix/notation.md"
+
 N_SLIDES, N_ERRATA = 14, 13
+
+# What TeX reads as one
+TOKEN = re.compile(
+    r"\\(?:begin|end|text|mathrm|operatorname|mathbb|mathbf|mathcal)\{[^}]*\}"
+    r"|\\[a-zA-Z]+|\\.|\bd[a-z]\b|\S"
+)
 
 Book = dict[str, str]
 """The text of each page, by its path below chapters/ (of a notebook, its Markdown)."""
@@ -244,6 +252,48 @@ def reference_problems(book: Book) -> Iterator[str]:
             yield f"{section.title}: cited nowhere"
 
 
+def tokens(tex: str) -> str:
+    """Return the tokens of a formula, with a space after each and all norms alike."""
+    return "".join(
+        f"{token} " for token in TOKEN.findall(re.sub(r"\\[lr]Vert", r"\\|", tex))
+    )
+
+
+@cache
+def formulas(text: str) -> list[tuple[str, str]]:
+    """Return the formulas of a page in order, each with the anchor of its section."""
+    found, section, anchors = [], "", iter(sections(text))
+    for token in MARKDOWN.parse(text):
+        if token.type == "heading_open" and token.level == 0:
+            section = next(anchors)
+        for part in (token, *(token.children or [])):
+            if part.type.startswith("math"):
+                found.append((section, tokens(part.content)))
+    return found
+
+
+def notation_problems(book: Book) -> Iterator[str]:
+    """Symbols whose first use in the book is not in a section that their rows name."""
+    named: dict[str, set[tuple[str, str]]] = {}
+    for row in re.findall(r"^\| \$.*", book[NOTATION], re.M):
+        symbols, *_, where = row.strip("| ").split(" | ")
+        for _, symbol in formulas(symbols):
+            links = {(x.target, x.anchor) for x in links_of(NOTATION, where)}
+            named.setdefault(symbol, set()).update(links)
+    uses = [
+        ((page, anchor), formula)
+        for page, text in sorted(book.items())
+        if page[0].isdigit()
+        for anchor, formula in formulas(text)
+    ]
+    for symbol, rows in named.items():
+        # With an index, a hat or a bar it would be another symbol.
+        use = re.compile(rf"(?<!\S)(?<!\\hat )(?<!\\bar ){re.escape(symbol)}(?!_ )")
+        first = next((place for place, tex in uses if use.search(tex)), None)
+        if first and first not in rows:
+            yield f"{symbol}: used first in {first}, named are {sorted(rows)}"
+
+
 @cache
 def cells_of_sections(page: str) -> dict[str, set[int]]:
     """Return the numbers of the code cells in each section of a notebook."""
@@ -271,6 +321,7 @@ def cell_problems(book: Book) -> Iterator[str]:
 CHECKS = [
     cell_problems,
     dead_links,
+    notation_problems,
     slide_problems,
     errata_problems,
     glossary_problems,
@@ -295,6 +346,8 @@ CHAPTER_3, CHAPTER_4 = "03-l1-l2.ipynb", "04-networks-and-factorization.ipynb"
         (dead_links, CHAPTER_1, "#sparse)", "#dense)", "no anchor .*#dense"),
         (dead_links, CHAPTER_4, "### Squared or not", "### Squares", "no anchor"),
         (dead_links, CHAPTER_4, "### Squared or", "#### Squared or", "no anchor"),
+        (notation_problems, NOTATION, "#gradients-by-hand", "#take-aways", "first in"),
+        (notation_problems, CHAPTER_1, "# Matrix", "# The weight $B$, matrix", "B :"),
         (slide_problems, SLIDE_MAP, "## S4:", "## S5:", "slides on the map"),
         (slide_problems, SLIDE_MAP, "../02-", "../01-", "the map says"),
         (slide_problems, SLIDE_MAP, "[E2](", "[E3](", r"errata \{3\} on the"),
