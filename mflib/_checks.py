@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 MOST = 2**31 - 1  # sparse matrices count rows, columns and entries in 32 bits
+INTS = (torch.int32, torch.int64)
+FLOATS = (torch.float32, torch.float64)
 
 
 def count(name: str, value: Any, *, least: int = 1, most: int = MOST) -> int:
     """Return ``value`` as an int, if it is a whole number in the range."""
     if not isinstance(value, int | np.integer):
-        raise TypeError(
-            f"{name} must be a whole number, got {value!r} of type "
-            f"{type(value).__name__}; pass an int"
-        )
+        raise TypeError(f"{name} must be a whole number, got {value!r}; pass an int")
     if not least <= value <= most:
-        bound = f"at least {least}" if value < least else f"at most {most}"
-        raise ValueError(f"{name} must be {bound}, got {value}")
+        raise ValueError(
+            f"{name} must be at least {least} and at most {most}, got {value}"
+        )
     return int(value)
 
 
@@ -39,19 +39,16 @@ def real(
     name: str, value: Any, *, least: float = -math.inf, above: float = -math.inf
 ) -> float:
     """Return ``value`` as a float, if it is finite and in the range."""
-    if isinstance(value, Tensor) and value.ndim == 0:
-        value = value.item()
-    if not isinstance(value, numbers.Real):
-        raise TypeError(
-            f"{name} must be a number, got {value!r} of type {type(value).__name__}"
-        )
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least:g}, got {value}")
-    if value <= above:
-        raise ValueError(f"{name} must be greater than {above:g}, got {value}")
-    return float(value)
+    if not isinstance(value, numbers.Real | Tensor):
+        raise TypeError(f"{name} must be a number, got {value!r}; pass a float")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least:g}, got {number}")
+    if number <= above:
+        raise ValueError(f"{name} must be greater than {above:g}, got {number}")
+    return number
 
 
 def choice(name: str, value: Any, *choices: Any) -> None:
@@ -100,48 +97,49 @@ def ids(name: str, values: Any, size: int, advice: str) -> Tensor:
     """Return ``values`` as int64 ids, if they all lie in ``range(size)``."""
     given = vector(name, values)
     whole = given.to(torch.int64)
-    wrong = whole.clamp(0, size - 1) != given
-    if wrong.any():
-        at = int(wrong.nonzero()[0])
-        raise ValueError(
-            f"{name} must be whole numbers from 0 to {size - 1}, got "
-            f"{given[at].item()} at position {at}; {advice}"
-        )
+    right = whole.clamp(0, size - 1) == given
+    every(right, name, f"whole numbers from 0 to {size - 1}", given, advice)
     return whole
+
+
+def ratings(name: str, values: Any) -> Tensor:
+    """Return ``values`` as floats, if they are all finite."""
+    given = vector(name, values)
+    if not isinstance(values, Tensor) or given.dtype not in FLOATS:
+        given = given.to(torch.get_default_dtype())
+    advice = "leave unknown ratings out instead of marking them"
+    every(given.isfinite(), name, "finite", given, advice)
+    return given
+
+
+def every(right: Tensor, name: str, rule: str, values: Tensor, advice: str) -> None:
+    """Raise unless all of a vector's values are right, and show the first other."""
+    if not right.all():
+        at = int((~right).nonzero()[0])
+        raise ValueError(
+            f"{name} must be {rule}, got {values[at].item()} at position {at}; {advice}"
+        )
 
 
 def pairs(users: Any, items: Any, u: Tensor, v: Tensor) -> None:
     """Raise unless these are tensors of ids: rows of u and of v."""
     for name, value, rows in (("users", users, u), ("items", items, v)):
-        if not isinstance(value, Tensor) or value.dtype not in (
-            torch.int32,
-            torch.int64,
-        ):
+        if not isinstance(value, Tensor) or value.dtype not in INTS:
             raise TypeError(
                 f"{name} must be a tensor of whole numbers, got {value!r:.80}; "
                 "number your own labels with Ratings.encode"
             )
-        if value.device != rows.device:
-            raise ValueError(
-                f"{name} must be on the model's device {rows.device}, got "
-                f"{value.device}; move the model with .to('{value.device}')"
-            )
-        outside = (value < 0) | (value >= len(rows))
-        if outside.any():
-            raise ValueError(
-                f"{name} must lie between 0 and {len(rows) - 1}, got "
-                f"{value[outside][0].item()}; the model has {len(rows)} {name}, leave "
-                "out the others"
-            )
+        advice = f"the model has {len(rows)} {name}, leave out the others"
+        ids(name, value.flatten(), len(rows), advice)
 
 
 def finite(names: str, result: Tensor) -> Tensor:
     """Return a result, if all its numbers are finite."""
-    broken = ~torch.isfinite(result.detach())
-    if broken.any():
+    broken = result[~result.isfinite()]
+    if len(broken):
         raise ValueError(
-            f"{names} must give finite numbers, got {result.detach()[broken][0].item()}"
-            "; leave such entries out, or scale down"
+            f"{names} must give finite numbers, got {broken[0].item()}; leave such "
+            "entries out, or scale down"
         )
     return result
 

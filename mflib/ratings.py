@@ -13,8 +13,6 @@ from torch import Tensor
 from mflib import _checks
 from mflib.tables import check_columns, numbered, seconds
 
-WIDTHS = (torch.float32, torch.float64)
-
 
 @dataclass(frozen=True, eq=False)
 class Ratings:
@@ -75,7 +73,7 @@ class Ratings:
         checked: dict[str, Any] = {
             "users": _checks.ids("users", self.users, n_users, advice + "n_users"),
             "items": _checks.ids("items", self.items, n_items, advice + "n_items"),
-            "values": _finite("values", self.values),
+            "values": _checks.ratings("values", self.values),
         }
         if self.times is not None:
             checked["times"] = _checks.vector("times", self.times)
@@ -193,7 +191,7 @@ class Ratings:
         return cls(
             _checks.vector("users", users),
             _checks.vector("items", items),
-            _finite(f"frame[{rating!r}]", frame[rating]),
+            _checks.ratings(f"frame[{rating!r}]", frame[rating]),
             n_users=len(user_labels),
             n_items=len(item_labels),
             user_labels=user_labels,
@@ -352,18 +350,3 @@ def known_labels(name: str, given: Any) -> tuple[pd.Index, pd.Index]:
             "with Ratings.from_frame"
         )
     return users, items
-
-
-def _finite(name: str, given: Any) -> Tensor:
-    """Return ratings as floats, if they are all finite."""
-    values = _checks.vector(name, given)
-    if not isinstance(given, Tensor) or values.dtype not in WIDTHS:
-        values = values.to(torch.get_default_dtype())
-    infinite = ~torch.isfinite(values)
-    if infinite.any():
-        at = int(infinite.nonzero()[0])
-        raise ValueError(
-            f"{name} must be finite, got {values[at].item()} at position {at}; leave "
-            "unknown ratings out instead of marking them"
-        )
-    return values
