@@ -84,25 +84,10 @@ class Ratings:
                 f"1, got {lengths}; give one entry per rating"
             )
         checked |= {"n_users": n_users, "n_items": n_items}
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
-        self._check_labels("user_labels", n_users)
-        self._check_labels("item_labels", n_items)
+        for name, size in (("user_labels", n_users), ("item_labels", n_items)):
+            checked[name] = one_per_id(name, getattr(self, name), size)
+        vars(self).update(checked)  # the class is frozen
         self._check_pairs()
-
-    def _check_labels(self, name: str, size: int) -> None:
-        """Raise unless there is a label for each id, all different."""
-        labels = getattr(self, name)
-        if labels is None:
-            return
-        if not isinstance(labels, pd.Index):  # parts of one table share theirs
-            labels = pd.Index(labels)
-        if len(labels) != size or not labels.is_unique:
-            raise ValueError(
-                f"{name} must have {size} different entries, one per id, got "
-                f"{len(labels)}, {labels.nunique()} of them different"
-            )
-        object.__setattr__(self, name, labels)
 
     def _check_pairs(self) -> None:
         """Raise if a user has rated an item twice."""
@@ -189,8 +174,8 @@ class Ratings:
         users, user_labels = numbered(user, frame[user], known[0])
         items, item_labels = numbered(item, frame[item], known[1])
         return cls(
-            _checks.vector("users", users),
-            _checks.vector("items", items),
+            users,
+            items,
             _checks.ratings(f"frame[{rating!r}]", frame[rating]),
             n_users=len(user_labels),
             n_items=len(item_labels),
@@ -321,15 +306,13 @@ class Ratings:
         if stratify is None:
             position[shuffle] = (torch.arange(n, dtype=torch.float64) + 0.5) / n
         else:
-            # Shuffle, then sort by user: each user's ratings stand together in random
-            # order. Spread them evenly over [0, 1) from a random start.
-            order = shuffle[self.users[shuffle].argsort(stable=True)]
-            counts = torch.bincount(self.users, minlength=self.n_users)
-            starts = counts.cumsum(0) - counts
-            user = self.users[order]
-            within = torch.arange(n) - starts[user]
-            offset = torch.rand(self.n_users, generator=generator, dtype=torch.float64)
-            position[order] = (within + offset[user]) / counts[user]
+            # Number each user's ratings in this order, and spread them evenly over
+            # [0, 1) from a random start.
+            users = self.users[shuffle]
+            number = pd.Series(users).groupby(users.numpy()).cumcount().to_numpy()
+            start = torch.rand(self.n_users, generator=generator, dtype=torch.float64)
+            counts = torch.bincount(users)
+            position[shuffle] = (torch.tensor(number) + start[users]) / counts[users]
         edges = torch.tensor(shares, dtype=torch.float64).cumsum(0)[:-1]
         part = torch.bucketize(position, edges, right=True)
         sizes = torch.bincount(part, minlength=len(shares))
@@ -339,6 +322,20 @@ class Ratings:
                 "give more ratings or larger shares"
             )
         return tuple(self.subset(part == p) for p in range(len(shares)))
+
+
+def one_per_id(name: str, labels: Any, size: int) -> pd.Index | None:
+    """Return labels as an index, if there is one for each id, all different."""
+    if labels is None:
+        return None
+    # Parts of one table share their labels.
+    index: pd.Index = labels if isinstance(labels, pd.Index) else pd.Index(labels)
+    if len(index) != size or not index.is_unique:
+        raise ValueError(
+            f"{name} must have {size} different entries, one per id, got "
+            f"{len(index)}, {index.nunique()} of them different"
+        )
+    return index
 
 
 def known_labels(name: str, given: Any) -> tuple[pd.Index, pd.Index]:
