@@ -17,7 +17,6 @@ from mflib.ratings import Ratings
 Predictor = Callable[[Tensor, Tensor], Tensor]
 """Anything called with ids of users and items that returns their predicted ratings."""
 
-RATINGS = "make them with Ratings(…) or Ratings.from_frame"
 ONE_NUMBERING = (
     "make both from one table, by Ratings.from_frame and then subset or split, or put "
     "the second on the first one's numbering: Ratings.from_frame(frame, like=train)"
@@ -102,22 +101,20 @@ class MF(nn.Module):
         Shapes broadcast: ``model(users[:, None], items)`` has a row per user.
         """
         try:
-            return self._predict(users, items)
+            u, v = self.U(users), self.V(items)
         except (IndexError, RuntimeError, TypeError):  # cheaper than to look first
             _checks.pairs(users, items, self.U.weight, self.V.weight)
             raise
+        prediction: Tensor = self.mean + (u * v).sum(-1)
+        if self.user_bias is not None and self.item_bias is not None:
+            biases = self.user_bias(users) + self.item_bias(items)
+            prediction = prediction + biases.squeeze(-1)
+        return prediction
 
     def sides(self) -> list[list[nn.Embedding]]:
         """Return the tables of users, and those of items: factors, then biases."""
         sides = (self.U, self.user_bias), (self.V, self.item_bias)
         return [[table for table in side if table is not None] for side in sides]
-
-    def _predict(self, users: Tensor, items: Tensor) -> Tensor:
-        prediction: Tensor = self.mean + (self.U(users) * self.V(items)).sum(-1)
-        if self.user_bias is not None and self.item_bias is not None:
-            biases = self.user_bias(users) + self.item_bias(items)
-            prediction = prediction + biases.squeeze(-1)
-        return prediction
 
 
 def zeros(n: int, width: int) -> nn.Embedding:
@@ -127,17 +124,23 @@ def zeros(n: int, width: int) -> nn.Embedding:
 
 def check_sizes(model: Predictor, ratings: Ratings, name: str) -> None:
     """Raise unless these are ratings of an MF model's size, with the model's labels."""
-    _checks.instance(name, ratings, Ratings, RATINGS)
+    _checks.instance(name, ratings, Ratings, "make them with Ratings.from_frame")
     if isinstance(model, MF):
-        sizes = (model.U.num_embeddings, model.V.num_embeddings)
-        if sizes != (ratings.n_users, ratings.n_items):
-            raise ValueError(
-                f"{name} has {ratings.n_users} users and {ratings.n_items} items, but "
-                f"the model has {sizes[0]} and {sizes[1]}; make a new model with "
-                f"MF({name}.n_users, {name}.n_items, rank), or, where a fitted one "
-                f"meets other ratings, {ONE_NUMBERING}"
-            )
+        new = f"make a new model with MF({name}.n_users, {name}.n_items, rank), or "
+        sizes = model.U.num_embeddings, model.V.num_embeddings
+        check_size(name, ratings, "the model", sizes, new)
     check_labels({"model": model, name: ratings})
+
+
+def check_size(
+    name: str, ratings: Ratings, owner: str, sizes: tuple[int, int], advice: str = ""
+) -> None:
+    """Raise unless ratings are of this size."""
+    if sizes != (ratings.n_users, ratings.n_items):
+        raise ValueError(
+            f"{name} has {ratings.n_users} users and {ratings.n_items} items, but "
+            f"{owner} has {sizes[0]} and {sizes[1]}; {advice}{ONE_NUMBERING}"
+        )
 
 
 def check_labels(parts: Mapping[str, object]) -> None:
@@ -244,16 +247,11 @@ def objective(
     _checks.instance("model", model, MF, "its U and V are what J penalises")
     check_sizes(model, ratings, "ratings")
     total: Tensor = (ratings.values - predict(model, ratings)).square().sum()
-    sides = (
-        (ratings.users, (model.U, model.user_bias)),
-        (ratings.items, (model.V, model.item_bias)),
-    )
-    for ids, embeddings in sides:
-        factors = embeddings[0].weight
-        counts = torch.bincount(ids, minlength=len(factors)).to(factors.dtype)
-        weights = lam + lam_per_rating * counts
-        for embedding in filter(None, embeddings):
-            rows = embedding.weight
+    for ids, tables in zip((ratings.users, ratings.items), model.sides(), strict=True):
+        counts = torch.bincount(ids, minlength=tables[0].num_embeddings)
+        weights = lam + lam_per_rating * counts.to(tables[0].weight.dtype)
+        for table in tables:
+            rows = table.weight
             if prior_mean == "learned":
                 rows = rows - weighted_mean(rows, weights)
             total = total + weights @ rows.square().sum(-1) / 2
@@ -318,15 +316,10 @@ def check_parts(
     train: Ratings, validation: Ratings | None, test: Ratings | None
 ) -> dict[str, Ratings]:
     """Return the parts given, by name, all of the training part's size and labels."""
-    parts = {"train": train, "validation": validation, "test": test}
-    _checks.instance("train", train, Ratings, RATINGS)
-    given = {name: part for name, part in parts.items() if part is not None}
+    others = {"validation": validation, "test": test}
+    given = {"train": train} | {k: p for k, p in others.items() if p is not None}
     for name, part in given.items():
-        _checks.instance(name, part, Ratings, RATINGS)
-        if (part.n_users, part.n_items) != (train.n_users, train.n_items):
-            raise ValueError(
-                f"{name} has {part.n_users} users and {part.n_items} items, but train "
-                f"has {train.n_users} and {train.n_items}; {ONE_NUMBERING}"
-            )
+        _checks.instance(name, part, Ratings, "make them with Ratings.from_frame")
+        check_size(name, part, "train", (train.n_users, train.n_items))
     check_labels(given)
     return given
