@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pooch
+from pooch.hashes import hash_matches
 
 from mflib.ratings import Ratings
 
@@ -41,9 +42,9 @@ class Edition(NamedTuple):
     films: str
     read_ratings: dict[str, Any]
     read_films: dict[str, Any]
-    zip_hash: str  # checksums, SHA-256 unless they say otherwise; "" where unknown
-    ratings_hash: str = ""
-    films_hash: str = ""
+    zip_hash: str  # checksums, SHA-256 unless they say otherwise
+    ratings_hash: str | None = None
+    films_hash: str | None = None
 
 
 # Split at ":", which leaves empty columns: pandas is slow at splitting at "::".
@@ -191,8 +192,7 @@ def _data_folder(edition: Edition) -> Path | None:
     if not data or not all(path.is_file() for path in files):
         return None
     for path, known in files.items():
-        algorithm, _, expected = known.rpartition(":")
-        if known and pooch.file_hash(path, algorithm or "sha256") != expected:
+        if not hash_matches(path, known):
             raise DataUnavailableError(
                 f"{path} is not the version that this book uses, whose checksum is "
                 f"{known}; remove {folder} to have that version downloaded, or read "

@@ -102,7 +102,7 @@ def cache(server, monkeypatch, tmp_path) -> Path:
     folder = tmp_path / "cache" / "mflib"
     monkeypatch.setattr(pooch, "os_cache", lambda project: folder.parent / project)
     monkeypatch.setattr(movielens, "BASE_URL", server.url)
-    hashes = {"zip_hash": sha256(SMALL_ZIP), "ratings_hash": "", "films_hash": ""}
+    hashes = {"zip_hash": sha256(SMALL_ZIP), "ratings_hash": None, "films_hash": None}
     change(monkeypatch, "latest-small", n_ratings=4, **hashes)
     monkeypatch.delenv("MFLIB_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
