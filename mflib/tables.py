@@ -82,8 +82,7 @@ def check_one_type(name: str, labels: list[Any]) -> None:
 
 def seconds(column: pd.Series) -> pd.Series:
     """Return times as numbers: dates as seconds since 1970, in UTC."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        column = column.dt.tz_convert(None)
-    if pd.api.types.is_datetime64_dtype(column):
-        column = column.astype("datetime64[s]").astype("int64")
+    if pd.api.types.is_datetime64_any_dtype(column):
+        utc = pd.to_datetime(column, utc=True)
+        return utc.astype("datetime64[s, UTC]").astype("int64")
     return column
