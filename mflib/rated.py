@@ -112,12 +112,10 @@ def conjugate_gradients(
     diagonal = diagonal.clamp(min=tiny)
     solution, residual, direction = torch.zeros_like(right), right, right / diagonal
     size = first = (residual * direction).sum(dim, keepdim=True)
-    for step in range(1, steps + 1):
+    for _ in range(steps):
         image = matrix(direction)
         length = size / (direction * image).sum(dim, keepdim=True).clamp(min=tiny)
         solution = solution + length * direction
-        if step == steps:
-            break
         residual = residual - length * image
         scaled = residual / diagonal
         last, size = size, (residual * scaled).sum(dim, keepdim=True)
