@@ -70,5 +70,4 @@ def similar(model: MF, item: Any, n: int = 10) -> pd.Series:
     (mine,), _ = numbered("item", pd.Series([item]), model.item_labels, "model")
     v = model.V.weight.detach()
     cosines = nn.functional.cosine_similarity(v, v[mine], dim=1).numpy()
-    alike: pd.Series = pd.Series(cosines, model.item_labels).drop(item).nlargest(n)
-    return alike
+    return pd.Series(cosines, model.item_labels).drop([item]).nlargest(n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise, zip_longest
 from typing import Literal
@@ -270,14 +271,11 @@ def prediction_errors(
 ) -> Tensor:
     """Return predictions less ratings, whether finite or not."""
     check_sizes(model, ratings, "ratings")
+    low, high = (-math.inf, math.inf) if clip is None else clip
+    if not low < high:
+        raise ValueError(f"clip must be (low, high), got {clip}")
     with torch.no_grad():
-        predictions = predict(model, ratings)
-        if clip is not None:
-            low, high = clip
-            if not low < high:
-                raise ValueError(f"clip must be (low, high), got {clip}")
-            predictions = predictions.clamp(low, high)
-        return predictions - ratings.values
+        return predict(model, ratings).clamp(low, high) - ratings.values
 
 
 def rmse(
