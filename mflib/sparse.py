@@ -98,8 +98,6 @@ class CSR:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of rows with the sum of x x^T over each row's entries.
 
-        A batch is overwritten by the next.
-
         Parameters
         ----------
         features : Tensor, shape (n_columns, p)
@@ -122,24 +120,15 @@ class CSR:
             yield ids, sums[ids].view(-1, p, p)
             return
         features = torch.cat([features, features.new_zeros(1, p)])  # padding adds zero
-        gram = features.new_empty(max(chunk // p**2, 1), p, p)
-        ready: list[Tensor] = []  # ids of the rows whose Gram matrices it holds
-        filled = 0
         for ids, columns in self.size_classes:
-            size = min(max(chunk // (p * columns.shape[1]), 1), len(gram))
+            size = max(chunk // (p * max(p, columns.shape[1])), 1)
             for some, theirs in zip(ids.split(size), columns.split(size), strict=True):
-                if filled + len(some) > len(gram):
-                    yield torch.cat(ready), gram[:filled]
-                    ready, filled = [], 0
-                mine = gram[filled : filled + len(some)].zero_()
                 # Long rows in pieces, whose Gram matrices add up.
+                gram = features.new_zeros(len(some), p, p)
                 for piece in theirs.split(max(chunk // p, 1), dim=1):
                     x = nn.functional.embedding(piece, features)
-                    mine.baddbmm_(x.mT, x)
-                ready.append(some)
-                filled += len(some)
-        if ready:
-            yield torch.cat(ready), gram[:filled]
+                    gram.baddbmm_(x.mT, x)
+                yield some, gram
 
 
 class SparseRatings:
