@@ -127,15 +127,15 @@ def als(
     else:
         model = copy_of(init, train, rank, biases)
     keep_labels(model, train)
-    dtype, mean = train.values.dtype if dtype is None else dtype, float(model.mean)
-    parts = sparse(measured, rank=rank, biases=biases, mean=mean, dtype=dtype)
+    how = {"rank": rank, "biases": biases, "mean": float(model.mean)}
+    parts = sparse(measured, dtype, **how)
     data = parts["train"]
     pulls = [
-        Pull((lam + lam_per_rating * n).to(dtype) / 2, prior_mean == "learned")
+        Pull((lam + lam_per_rating * n).to(data.dtype) / 2, prior_mean == "learned")
         for n in (data.by_user.counts, data.by_item.counts)
     ]
 
-    users, items = rows_of(model.to(dtype))
+    users, items = rows_of(model.to(data.dtype))
     done, history = 0, {0: measure(parts, users, items, pulls)} if every else {}
     try:
         for number in tqdm(range(1, sweeps + 1), disable=not progress):
@@ -200,8 +200,9 @@ def fold_in(
     person = MF(1, len(rows), model.rank, biases=model.biases, init_std=0.0)
     person.to(rows.dtype).mean.copy_(model.mean)
     person.item_labels = model.item_labels
-    sizes = {"rank": model.rank, "biases": model.biases, "mean": float(model.mean)}
-    data = sparse({"train": ratings}, dtype=rows.dtype, **sizes)["train"]
+    how: dict[str, Any] = {"rank": model.rank, "biases": model.biases}
+    how |= {"mean": float(model.mean), "dtype": rows.dtype}
+    data = SparseRatings(ratings, **how)
     penalty = rows.new_tensor([(lam + lam_per_rating * len(ratings)) / 2])
     center = users.mean(0) if prior_mean == "learned" else None
     row = solve_ridge(*data.user_regressions(rows), penalty, center)
@@ -232,8 +233,7 @@ def copy_of(init: MF, train: Ratings, rank: int, biases: bool) -> MF:
 
 def rows_of(model: MF) -> list[Tensor]:
     """Return users, each row u_i and then b_i where there are biases; and items."""
-    sides = model.sides()
-    return [torch.cat([table.weight.detach() for table in x], dim=1) for x in sides]
+    return [torch.cat([t.weight for t in side], dim=1) for side in model.sides()]
 
 
 def set_rows(model: MF, *rows: Tensor) -> None:

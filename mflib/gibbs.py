@@ -118,8 +118,7 @@ def gibbs(
     mean = center(mean, train)
     prior = default_prior(train, mean, rank) if prior is None else prior
     _checks.instance("prior", prior, Prior, "for example Prior(1.0, 1.0, 1.0)")
-    dtype = train.values.dtype if dtype is None else dtype  # of all parts
-    parts = sparse(measured, rank=rank, biases=biases, mean=mean, dtype=dtype)
+    parts = sparse(measured, dtype, rank=rank, biases=biases, mean=mean)
     totals = {name: torch.zeros_like(p.by_user.values) for name, p in parts.items()}
     _checks.choice("noise", noise, "one", "per user")
     sample = sample_prior(prior, parts["train"], generator, noise=noise, rated=rated)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mflib import _checks
 from mflib.ratings import Ratings
 
 with warnings.catch_warnings():  # torch says once per process that CSR is in beta
@@ -148,11 +149,7 @@ class SparseRatings:
         dtype: torch.dtype | None = None,
     ) -> None:
         dtype = ratings.values.dtype if dtype is None else dtype
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(
-                f"dtype must be torch.float32 or torch.float64, got {dtype!r}, by "
-                "default that of the ratings; pass dtype=torch.float64"
-            )
+        _checks.choice("dtype", dtype, torch.float32, torch.float64)
         values = (ratings.values - mean).to(dtype)
         users, n_users = ratings.users, ratings.n_users
         items, n_items = ratings.items, ratings.n_items
@@ -193,6 +190,9 @@ def beside_ones(users: Tensor, items: Tensor, rank: int) -> tuple[Tensor, Tensor
     return torch.cat([users, one(users[:, rank:])], 1), torch.cat([v, one(c), c], 1)
 
 
-def sparse(parts: dict[str, Ratings], **how: Any) -> dict[str, SparseRatings]:
-    """Return the ratings of each part, as sparse matrices."""
-    return {name: SparseRatings(part, **how) for name, part in parts.items()}
+def sparse(
+    parts: dict[str, Ratings], dtype: torch.dtype | None, **how: Any
+) -> dict[str, SparseRatings]:
+    """Return the ratings of each part, as sparse matrices, all of one dtype."""
+    dtype = parts["train"].values.dtype if dtype is None else dtype
+    return {k: SparseRatings(part, dtype=dtype, **how) for k, part in parts.items()}
