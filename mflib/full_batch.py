@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -61,21 +62,14 @@ def full_batch(model: nn.Module, ratings: Ratings) -> Callable[[], Tensor] | Non
 
 def _is_plain(model: nn.Module) -> bool:
     """Whether a model is MF itself, unhooked, with embeddings of the usual kind."""
-    embeddings = list(model.children())
-    return (
-        type(model) is MF
-        and not any(
-            value  # a hook, or a forward method of its own
-            for module in model.modules()
-            for name, value in vars(module).items()
-            if "forward" in name or "backward" in name
-        )
-        and all(
-            type(e) is nn.Embedding
-            and not (e.sparse or e.scale_grad_by_freq or e.max_norm)
-            and e.padding_idx is None
-            and e.weight.device.type == "cpu"
-            for e in embeddings
-        )
-        and {e.weight.dtype for e in embeddings} in ({torch.float32}, {torch.float64})
+    hooked = any(
+        value  # a hook, or a forward method of its own
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if "forward" in name or "backward" in name
     )
+    # An embedding's repr shows each of its options that is not the default.
+    usual = (re.fullmatch(r"Embedding\(\d+, \d+\)", repr(e)) for e in model.children())
+    places = {(p.device.type, p.dtype) for p in model.parameters()}
+    on_cpu = places in ({("cpu", torch.float32)}, {("cpu", torch.float64)})
+    return type(model) is MF and not hooked and all(usual) and on_cpu
