@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import pandas as pd
 import torch
@@ -26,12 +27,7 @@ from mflib.ratings import Ratings
 class DivergenceError(ValueError):
     """The loss became infinite or NaN; ``history`` holds the epochs before that."""
 
-    def __init__(self, message: str, history: pd.DataFrame) -> None:
-        super().__init__(message, history)  # both, so that it can be pickled
-        self.history = history
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+    history: pd.DataFrame
 
 
 @_checks.usual_modes(gradients=True)
@@ -129,6 +125,7 @@ def fit(
     return history.table()
 
 
+@dataclass
 class Batches:
     """The batches of an epoch: predictions of some ratings, and these ratings.
 
@@ -136,19 +133,16 @@ class Batches:
     measured one epoch start the next, so ``measure`` runs between any two epochs.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        train: Ratings,
-        size: int,
-        generator: torch.Generator | None,
-    ) -> None:
-        self.model, self.train, self.generator = model, train, generator
-        self.size = int(min(size, len(train)))  # torch takes no np.int64
-        self.predict_train = (
-            full_batch(model, train) if self.size == len(train) else None
-        )
-        self.next_predictions: Tensor | None = None
+    model: nn.Module
+    train: Ratings
+    size: int
+    generator: torch.Generator | None
+    next_predictions: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.size = int(min(self.size, len(self.train)))  # torch takes no np.int64
+        full = self.size == len(self.train)
+        self.predict_train = full_batch(self.model, self.train) if full else None
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         n, values = len(self.train), self.train.values
@@ -175,13 +169,13 @@ class Batches:
         return {name: float(e.square().mean().sqrt()) for name, e in errors.items()}
 
 
+@dataclass
 class History:
     """The errors after each epoch, and the parameters after the last complete one."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
-        self.errors: list[dict[str, float]] = []
-        self.parameters: dict[str, Tensor] = {}
+    optimizer: torch.optim.Optimizer
+    errors: list[dict[str, float]] = field(default_factory=list)
+    parameters: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, model: nn.Module, errors: dict[str, float]) -> None:
         """Keep the errors and parameters after an epoch, if the errors are finite."""
@@ -199,12 +193,13 @@ class History:
                 "finite parameters"
             )
         rates = sorted({float(group["lr"]) for group in self.optimizer.param_groups})
-        raise DivergenceError(
+        diverged = DivergenceError(
             f"training diverged: loss or error {error} in epoch {len(self.errors)}; "
             f"lower the learning rate (the optimizer has lr {rates}), or change the "
-            "criterion",
-            self.table(),
+            "criterion"
         )
+        diverged.history = self.table()
+        raise diverged
 
     def table(self) -> pd.DataFrame:
         """Return one row per epoch, from 0, and one column per part."""
@@ -233,18 +228,14 @@ def check_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
     """Raise unless an optimizer trains this model's parameters, in full precision."""
     advice = "for example torch.optim.Adam(model.parameters())"
     _checks.instance("optimizer", optimizer, torch.optim.Optimizer, advice)
-    trainable = {id(p): p for p in model.parameters() if p.requires_grad}
-    if not trainable:
-        raise ValueError(
-            "model must have parameters that require gradients, got none; unfreeze "
-            "them with model.requires_grad_()"
-        )
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    trained = {p.dtype for key, p in trainable.items() if key in held}
+    mine = {id(p) for p in model.parameters() if p.requires_grad}
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    trained = {p.dtype for p in held if id(p) in mine}
     if not trained:
         raise ValueError(
             "optimizer holds none of this model's parameters that require gradients; "
-            "make it from model.parameters(), after any copy or move of the model"
+            "make it from model.parameters(), after any copy or move of the model, "
+            "and unfreeze what is to be trained by model.requires_grad_()"
         )
     if not trained <= {torch.float32, torch.float64}:
         raise TypeError(

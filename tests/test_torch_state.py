@@ -207,7 +207,7 @@ def only_frozen(model):
         (
             lambda m: m.requires_grad_(False),
             adam,
-            r"model must .* model.requires_grad_",
+            r"optimizer holds none .* model.requires_grad_",
         ),
         (nn.Module.half, adam, r"model must .*float16.*model.float\(\)"),
         (nn.Module.bfloat16, adam, "model must .*bfloat16"),
