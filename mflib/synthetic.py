@@ -102,8 +102,8 @@ def make_low_rank_ratings(
     -----
     It draws one random number for each of the N x M cells, at most 2^31.
     """
-    sizes = _checks.counts(n_users=n_users, n_items=n_items, rank=rank)
-    n_users, n_items, rank = sizes
+    *sizes, rank = _checks.counts(n_users=n_users, n_items=n_items, rank=rank)
+    n_users, n_items = sizes
     density = _checks.real("density", density, above=0.0)
     tau = _checks.real("tau", tau, least=0.0)
     sigma = _checks.real("sigma", sigma, least=0.0)
@@ -119,25 +119,16 @@ def make_low_rank_ratings(
             f"cells, got {density}"
         )
 
-    truth = Truth(
-        U=tau * torch.randn(n_users, rank, generator=generator),
-        V=tau * torch.randn(n_items, rank, generator=generator),
-        b=bias_tau * torch.randn(n_users, generator=generator),
-        c=bias_tau * torch.randn(n_items, generator=generator),
-        mean=mean,
-        tau=tau,
-        sigma=sigma,
-    )
+    U, V = (tau * torch.randn(size, rank, generator=generator) for size in sizes)
+    b, c = (bias_tau * torch.randn(size, generator=generator) for size in sizes)
+    truth = Truth(U, V, b, c, mean, tau, sigma)
     # The n largest of log-weight + Gumbel noise are a weighted draw without
     # replacement (Efraimidis & Spirakis 2006, doi:10.1016/j.ipl.2005.11.003).
     gumbel = -torch.log(torch.empty(n_cells).exponential_(generator=generator))
     if popularity == "power-law":
-        active = torch.arange(1, n_users + 1).log()
-        popular = torch.arange(1, n_items + 1).log()
+        active, popular = (torch.arange(1, size + 1).log() for size in sizes)
         gumbel -= (active[:, None] + popular).flatten()
     cells = gumbel.topk(n).indices.sort().values
     users, items = cells // n_items, cells % n_items
-    noise = sigma * torch.randn(n, generator=generator)
-    values = truth(users, items) + noise
-    ratings = Ratings(users, items, values, n_users=n_users, n_items=n_items)
-    return ratings, truth
+    values = truth(users, items) + sigma * torch.randn(n, generator=generator)
+    return Ratings(users, items, values, n_users=n_users, n_items=n_items), truth
