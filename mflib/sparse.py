@@ -180,14 +180,11 @@ class SparseRatings:
 
     def errors(self, users: Tensor, items: Tensor) -> Tensor:
         """Return prediction less rating of each entry, sorted by user."""
-        users, items = beside_ones(users, items, self.rank)
+        b, (v, c) = users[:, self.rank :], items.tensor_split([self.rank], dim=1)
+        # u.v + b + c = [u, b, 1] . [v, 1, c]
+        users = torch.cat([users, torch.ones_like(b)], dim=1)
+        items = torch.cat([v, torch.ones_like(c), c], dim=1)
         return self.by_user.add_products(-self.by_user.values, users, items)
-
-
-def beside_ones(users: Tensor, items: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return rows whose products are predictions: [u, b, 1] . [v, 1, c]."""
-    (v, c), one = items.tensor_split([rank], dim=1), torch.ones_like
-    return torch.cat([users, one(users[:, rank:])], 1), torch.cat([v, one(c), c], 1)
 
 
 def sparse(
