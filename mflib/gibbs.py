@@ -277,6 +277,7 @@ def stack(samples: list[Sample], rank: int, mean: float, train: Ratings) -> Post
     """Stack samples into tensors, factors and biases apart."""
     u = torch.stack([sample.users.values for sample in samples])
     v = torch.stack([sample.items.values for sample in samples])
+    user_sigma = torch.stack([sample.alpha for sample in samples]) ** -0.5
     return Posterior(
         U=u[..., :rank],
         V=v[..., :rank],
@@ -285,9 +286,7 @@ def stack(samples: list[Sample], rank: int, mean: float, train: Ratings) -> Post
         sigma=torch.stack([sample.sigma for sample in samples]),
         tau=torch.stack([tau(sample, rank) for sample in samples]),
         mean=mean,
-        user_sigma=None
-        if samples[0].typical is None
-        else torch.stack([sample.alpha for sample in samples]) ** -0.5,
+        user_sigma=None if samples[0].typical is None else user_sigma,
         user_labels=train.user_labels,
         item_labels=train.item_labels,
     )
