@@ -200,9 +200,8 @@ def fold_in(
     person = MF(1, len(rows), model.rank, biases=model.biases, init_std=0.0)
     person.to(rows.dtype).mean.copy_(model.mean)
     person.item_labels = model.item_labels
-    how: dict[str, Any] = {"rank": model.rank, "biases": model.biases}
-    how |= {"mean": float(model.mean), "dtype": rows.dtype}
-    data = SparseRatings(ratings, **how)
+    how = {"rank": model.rank, "biases": model.biases, "mean": float(model.mean)}
+    data = sparse({"train": ratings}, rows.dtype, **how)["train"]
     penalty = rows.new_tensor([(lam + lam_per_rating * len(ratings)) / 2])
     center = users.mean(0) if prior_mean == "learned" else None
     row = solve_ridge(*data.user_regressions(rows), penalty, center)
