@@ -13,7 +13,7 @@ from bench import conventions, environments
 from bench.convention_fits import BY_NAME, LAM, PER_RATING, Case
 from bench.libraries import Data
 from mflib.book import CONVENTIONS, convert, converter, row_lam
-from mflib.book.conventions import formula, misfits, say, table
+from mflib.book.conventions import formula, misfits, said, same_in, say, table
 
 RESULTS = json.loads(conventions.RESULTS.read_text(encoding="utf-8"))
 ROW = {"n": 80_000.0, "count": 20.0, "sigma": 0.9}
@@ -213,6 +213,52 @@ def test_settings_stand_for_the_same_lam():
 )
 def test_numbers_have_four_digits(number, text):
     assert say(number) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "rows"),
+    [
+        ("s7", "ridge", "all rows"),
+        ("torch", "spark", "this row"),
+        ("s7", "logistic", "all rows; another loss"),
+        ("logistic", "liblinear", "all rows"),
+        ("implicit", "surprise", "this row; another loss"),
+        ("logistic", "implicit", "all rows; another loss"),
+        ("s7", "myfm", "all rows; learned, not set"),
+        ("myfm", "s7", "all rows"),
+        ("s7", "adamw", "no λ corresponds"),
+    ],
+)
+def test_the_form_marks_another_loss_and_what_cannot_be_set(source, target, rows):
+    assert same_in(source, target) == rows
+
+
+def test_a_lam_is_said_to_be_in_its_own_loss():
+    assert said("spark", 6.0) == "This row has λ = 6 in S7's J."
+    assert said("implicit", 6.0) == "This row has λ = 6 in its own loss."
+
+
+def test_a_sum_over_processes_or_minibatches_has_another_lam():
+    """What the chapter says of ``reduction="sum"``: W times, and n / B times."""
+    n, batch, wd = 12, 3, 0.5
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+    y = torch.randn(n, generator=generator, dtype=torch.float64)
+
+    def minimiser(lam):
+        return torch.linalg.solve(x.T @ x + lam / 2 * torch.eye(2), x.T @ y)
+
+    def step(parts, lam):
+        """Return the mean over parts of the sum's gradient, with the decay."""
+        w = minimiser(lam)
+        gradients = [2 * x[part].T @ (x[part] @ w - y[part]) for part in parts]
+        return sum(gradients) / len(parts) + wd * w
+
+    processes = [slice(0, 2), slice(2, 5), slice(5, 12)]
+    batches = [slice(at, at + batch) for at in range(0, n, batch)]
+    for parts, lam in ((processes, 3 * wd), (batches, n / batch * wd)):
+        assert step(parts, lam).abs().max() < 1e-12
+        assert step(parts, wd).abs().max() > 0.01
 
 
 def test_the_form_starts_with_what_convert_gives():

@@ -2,7 +2,8 @@
 
 ``conventions.json`` holds one entry for each library: S7's λ of a row is ``factor``
 times powers of the library's setting, of n (all ratings), of count (those of the row)
-and of sigma (the noise).
+and of sigma (the noise). ``loss`` says what λ stands beside, where that is not the
+squared error on known ratings; ``learned`` marks a number that cannot be set.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ def row_lam(library: str, setting: float, **row: float) -> float:
 
 def convert(setting: float, source: str, target: str, **row: float) -> float:
     """Return the target's setting with the λ that the source's setting has in a row.
+
+    Only beside the same loss does the same λ mean the same penalty.
 
     Parameters
     ----------
@@ -173,12 +176,29 @@ def converter() -> HTML:
             options="\n".join(options),
             rows="\n".join(_rows(setting, source, row)),
             examples=_examples(),
-            said=f"This row has λ = {say(row_lam(source, setting, **row))} in S7's J.",
+            said=said(source, row_lam(source, setting, **row)),
             setting=say(setting),
             color=PALETTE[0],
             **{name: say(number) for name, number in row.items()},
         )
     )
+
+
+def said(source: str, lam: float) -> str:
+    """Return what the converter says of a λ, as its script does."""
+    where = "its own loss" if "loss" in CONVENTIONS[source] else "S7's J"
+    return f"This row has λ = {say(lam)} in {where}."
+
+
+def same_in(source: str, target: str) -> str:
+    """Return in which rows a converted setting has the same λ, as the script does."""
+    one, other = CONVENTIONS[source], CONVENTIONS[target]
+    if other["factor"] is None:
+        return "no λ corresponds"
+    alike = ("count" in one["powers"]) == ("count" in other["powers"])
+    rows = "all rows" if alike else "this row"
+    rows += "; learned, not set" if "learned" in other else ""
+    return rows + ("; another loss" if one.get("loss") != other.get("loss") else "")
 
 
 def say(number: float) -> str:
@@ -191,15 +211,11 @@ def say(number: float) -> str:
 
 def _rows(setting: float, source: str, row: dict[str, float]) -> Iterator[str]:
     """Yield the rows of the converter's table."""
-    weighted = "count" in CONVENTIONS[source]["powers"]
     for key, entry in CONVENTIONS.items():
-        value, rows = "–", "no λ corresponds"
+        value = "–"
         if entry["factor"] is not None:
             value = say(convert(setting, source, key, **row))
-            rows = (
-                "all rows" if weighted == ("count" in entry["powers"]) else "this row"
-            )
-        cells = f'<td class="number">{value}</td><td>{rows}</td>'
+        cells = f'<td class="number">{value}</td><td>{same_in(source, key)}</td>'
         yield f"<tr>{_head(entry)}{cells}</tr>"
 
 
@@ -224,7 +240,8 @@ def _examples() -> str:
 
 
 def _for_script(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: entry[name] for name in ("factor", "powers")}
+    names = ("factor", "powers", "loss", "learned")
+    return {name: entry[name] for name in names if name in entry}
 
 
 def _head(entry: dict[str, Any]) -> str:

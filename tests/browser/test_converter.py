@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mflib.book import CONVENTIONS, convert, converter, row_lam
-from mflib.book.conventions import say
+from mflib.book.conventions import said, same_in, say
 from tests.browser.conftest import SCHEMES, WIDTHS, pages, served
 from tests.browser.test_slider import PAGE, tab_to, without_icon
 from tools.browser import SITE
@@ -56,9 +56,10 @@ def expected(source: str, setting: float, row: dict[str, float]) -> dict[str, st
 def check(form, source: str, setting: float, row: dict[str, float]) -> None:
     """What the form shows is what the book's function gives."""
     assert shown(form) == expected(source, setting, row)
-    lam = say(row_lam(source, setting, **row))
-    said = form.locator("output").inner_text()
-    assert said == f"This row has λ = {lam} in S7's J."
+    rows = form.locator(".settings tbody td:last-child").all_text_contents()
+    assert rows == [same_in(source, key) for key in CONVENTIONS]
+    lam = row_lam(source, setting, **row)
+    assert form.locator("output").inner_text() == said(source, lam)
 
 
 def test_all_conversions_are_those_of_the_function(visit, address) -> None:
@@ -101,8 +102,8 @@ def test_what_is_no_positive_number_is_named(visit, address, text) -> None:
     form = form_of(here.page)
     field = form.locator("input[name=sigma]")
     field.fill(text)
-    said = form.locator("output").inner_text()
-    assert said == "Enter a positive number: noise σ."
+    answer = form.locator("output").inner_text()
+    assert answer == "Enter a positive number: noise σ."
     assert field.get_attribute("aria-invalid") == "true"
     assert set(shown(form).values()) == {"–"}
     field.fill("0,9")  # a decimal comma, as many write it
