@@ -1,4 +1,4 @@
-"""Fit by Spark's ALS in two worker processes, and kill one: make scale.
+"""Fit by Spark's ALS in two executor processes, and kill one: make scale.
 
 python -m bench.scale makes Spark's environment, and goes on in there. Writes
 bench/scale.json.
@@ -96,7 +96,7 @@ def mean_error(model: Any, ratings: mflib.Ratings) -> float:
 
 
 def executors() -> set[int]:
-    """Return the processes of our own workers' executors."""
+    """Return the processes of our own executors; the workers are in the driver's."""
     listed = subprocess.run(
         ["ps", "-eo", "pid=,ppid=,args="],  # noqa: S607 -- wherever it is
         capture_output=True,
@@ -236,7 +236,10 @@ def wide_ids(spark: Any) -> str:
 
 
 def long_lineage(spark: Any) -> str:
-    """Return what Spark says of many sweeps without a checkpoint."""
+    """Return what Spark says of many sweeps without a checkpoint.
+
+    Its own interval, 10, does the same where no directory is set.
+    """
     frame = to_spark(spark, centred(synthetic_ratings(SMALL)))
     return reason(lambda: als(spark, 150, checkpointInterval=-1).fit(frame))
 
@@ -254,7 +257,7 @@ def reason(fit: Any) -> str:
     return "no error"
 
 
-def killed_worker(spark: Any) -> dict[str, Any]:
+def killed_executor(spark: Any) -> dict[str, Any]:
     """Fit the large ratings twice, the second time with a kill in the middle."""
     ratings = centred(synthetic_ratings(LARGE))
     frame = to_spark(spark, ratings).repartition(BLOCKS).cache()
@@ -290,7 +293,7 @@ def killed_worker(spark: Any) -> dict[str, Any]:
 
 RUNS = {
     "small": same_answer,
-    "large": killed_worker,
+    "large": killed_executor,
     "wide ids": wide_ids,
     "no checkpoints": long_lineage,
 }
@@ -339,13 +342,13 @@ def check(results: dict[str, Any]) -> None:
     """Hold the results to what the chapter says of them."""
     small, large = results["small"], results["large"]
     low, high = small["als"][0], small["als"][-1]
-    assert 0.999 * low < small["J"] < 1.001 * high, small
+    assert 0.9995 * high < small["J"] < 1.0005 * low, small
     assert small["difference"] < 1e-5
     near, far = small["mean error"]
     assert far > 10 * abs(near)
     assert (small["cold"], small["cold, dropped"]) == (["NaN"], 0)
     calm, killed = large["J"]
-    assert abs(killed / calm - 1) < 1e-4, large
+    assert abs(killed / calm - 1) < 1e-6, large
     assert large["executors"] == 2
     assert results["no checkpoints"].endswith("StackOverflowError")
     assert results["wide ids"] != "no error"

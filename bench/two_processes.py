@@ -1,7 +1,8 @@
 """The lecture's loop in two processes; the chapter starts it with torchrun.
 
 It prints, as JSON, how far the factors are from those of one process, and how many
-numbers each step sends.
+numbers each process hands over in a step, to be summed. A ring of W processes sends
+2 (W - 1) / W times as many from each: the same number only for two.
 """
 
 from __future__ import annotations
@@ -57,12 +58,12 @@ def one_process(ratings: mflib.Ratings, model: nn.Module) -> nn.Module:
 
 
 def data_parallel(ratings: mflib.Ratings, model: nn.Module, scaled: bool) -> int:
-    """Train with the ratings shared out; return the numbers sent in each step."""
-    mine, sent = my_users(ratings), []
+    """Train with the ratings shared out; return how many numbers a step sums."""
+    mine, summed = my_users(ratings), []
     share = dist.get_world_size() * len(mine) / len(ratings) if scaled else 1.0
 
     def hook(_, bucket):  # as DDP does by itself, and counts
-        sent.append(bucket.buffer().numel())
+        summed.append(bucket.buffer().numel())
         return allreduce_hook(None, bucket)
 
     parallel = DistributedDataParallel(model)
@@ -73,12 +74,12 @@ def data_parallel(ratings: mflib.Ratings, model: nn.Module, scaled: bool) -> int
         loss = criterion(parallel(mine.users, mine.items), mine.values)
         (share * loss).backward()  # each process averages over its own ratings
         optimizer.step()
-    return sum(sent) // STEPS
+    return sum(summed) // STEPS
 
 
 def sharded(ratings: mflib.Ratings, model: mflib.MF) -> tuple[mflib.MF, int]:
     """Train with U shared out too; only the gradient of V is added up."""
-    mine, sent = my_users(ratings), 0
+    mine, summed = my_users(ratings), 0
     first, last = int(mine.users.min()), int(mine.users.max())
     own = mflib.MF(last - first + 1, ratings.n_items, RANK)
     with torch.no_grad():
@@ -90,12 +91,12 @@ def sharded(ratings: mflib.Ratings, model: mflib.MF) -> tuple[mflib.MF, int]:
         loss = criterion(own(mine.users - first, mine.items), mine.values)
         (len(mine) / len(ratings) * loss).backward()
         dist.all_reduce(own.V.weight.grad)
-        sent += own.V.weight.grad.numel()
+        summed += own.V.weight.grad.numel()
         optimizer.step()
     with torch.no_grad():
         model.U.weight[first : last + 1] = own.U.weight
         model.V.weight[:] = own.V.weight
-    return model, sent // STEPS
+    return model, summed // STEPS
 
 
 def apart(
