@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from .libraries import BY_NAME
 from .search import GAIN, LEVELS, chosen
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -52,11 +53,16 @@ def times(ratio: float | None) -> str:
 
 
 def with_range(ratios: list[float]) -> str:
-    """Write the median, the lowest and the highest; near 1 with two decimals."""
+    """Write the median, the lowest and the highest; near 1 with two decimals.
+
+    A single ratio stands alone.
+    """
     if not ratios:
         return ""
     ends = (min(ratios), max(ratios))
     low, high = (times(one) if one > 10 else f"{one:.2f}" for one in ends)
+    if len(ratios) == 1:
+        return low
     return f"{times(median(ratios))} ({low}\xa0to\xa0{high})"
 
 
@@ -73,6 +79,7 @@ def cost_line(row: Results) -> str:
 
 
 NAMES = {"rank": "rank", "lam": "λ", "lam_per_rating": "λ′", "lr": "rate"}
+EDGES = NAMES | {"cg_steps": "CG steps", "passes": "passes"}
 WORDS = {"by_count": "weighted λ", "exact_end": "exact last sweep"}
 
 
@@ -88,10 +95,15 @@ def setting(point: Results) -> str:
     return ", ".join([*parts, f"{point['passes']} passes"])
 
 
+def edges(row: Results) -> str:
+    """Name the numbers of the chosen setting at an edge of what was tried."""
+    return ", ".join(EDGES[name] for name in row["at_edge"])
+
+
 def race_line(row: Results, trials: list[Results]) -> str:
     """Write what the search found for an entry."""
     best = chosen(trials)
-    edge = f", at the edge: {', '.join(row['at_edge'])}" if row["at_edge"] else ""
+    edge = f", at the edge: {edges(row)}" if row["at_edge"] else ""
     return (
         f"{row['entry']}: {best['validation']:.4f} by {setting(best)}; {row['trials']} "
         f"fits in {duration(row['searched'])}{edge}"
@@ -153,6 +165,18 @@ def reaches(row: Results, level: float) -> Results | None:
 def in_race(results: Results) -> list[Results]:
     """Return the rows of the race that were measured."""
     return [row for row in results["race"] if row.get("points") and "error" not in row]
+
+
+def rounds_of_race(results: Results) -> int:
+    """Return the number of rounds that were finished."""
+    points = [point for row in in_race(results) for point in row["points"]]
+    return max((len(point["processor"]) for point in points), default=0)
+
+
+def grid_size(entry: str) -> int:
+    """Return how many settings an entry's search begins with, for all passes each."""
+    race = BY_NAME[entry].race
+    return math.prod(map(len, race.grid.values())) if race else 0
 
 
 def times_of(point: Results, other: Results) -> list[float]:
@@ -266,10 +290,11 @@ def machine(results: Results, part: str) -> str:
     """Write when and where a part was measured, in words."""
     run = results["runs"][part]
     m = run["machine"]
+    rounds = rounds_of_race(results) if part == "race" else run["rounds"]
     return (
         f"{run['date']}: {m['cores']} cores of {m['processor']}, {m['memory']} of "
         f"memory, {m['system']}, Python {m['python']}; threads: {run['threads']}; "
-        f"rounds: {run['rounds']}"
+        f"rounds: {rounds}"
     )
 
 
@@ -328,17 +353,20 @@ def cost_rows(results: Results, size: int) -> list[list[str]]:
 
 def race_rows(results: Results) -> list[list[str]]:
     """Return the rows of the table of errors, best first: each at its best setting."""
-    rows = []
+    rows: list[tuple[float, list[str]]] = []
+    empty = [""] * (len(RACE_HEADER) - 2)
     for row in results["race"]:
         if "error" in row:
-            rows.append((9.0, [row["entry"], f"failed: {row['error']}", "", "", ""]))
+            cells = [f"failed: {row['error']}", *empty]
+            rows.append((9.0, [row["entry"], *cells]))
             continue
         point = best_point(row)
         test, validation = median(point["test"]), median(point["validation"])
         cells = [setting(point), f"{validation:.4f}", f"{test:.4f}"]
-        rows.append((test, [row["entry"], *cells, duration(seconds_to(point))]))
+        cells += [duration(seconds_to(point)), str(grid_size(row["entry"]))]
+        rows.append((test, [row["entry"], *cells, str(row["trials"]), edges(row)]))
     for library, why in missing(results):
-        rows.append((9.0, [library, f"missing: {why}", "", "", ""]))
+        rows.append((9.0, [library, f"missing: {why}", *empty]))
     return [cells for _, cells in sorted(rows, key=lambda pair: pair[0])]
 
 
@@ -371,6 +399,7 @@ def aim_rows(results: Results) -> list[list[str]]:
 
 
 RACE_HEADER = ["", "setting", "validation RMSE", "test RMSE", "time of the fit"]
+RACE_HEADER += ["grid", "fits", "at an edge"]
 LEVEL_HEADER = ["validation RMSE", "test RMSE", "first", "setting", "time"]
 LEVEL_HEADER += ["next", "its time", "factor"]
 

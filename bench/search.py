@@ -1,8 +1,8 @@
 """Which setting of a library is best, and which reach an error first.
 
 Only validation errors are looked at. The grid of an entry is tried as a whole. Then
-each number of the best setting is doubled and halved, until that helps no more: so no
-chosen setting lies at the edge of what was tried.
+each number of the best setting is doubled and halved, until that helps no more. Time
+and limits can end this early: then a chosen number may lie at an edge of those tried.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def chosen(trials: list[Trial]) -> Trial:
 def at_edge(trials: list[Trial], race: Race) -> list[str]:
     """Return the names of what the chosen setting has most of, or least, of all tried.
 
-    It is empty where the search ended by itself.
+    Where it is not empty, the search may have ended early; or the best is another
+    setting, better by less than GAIN.
     """
     best = chosen(trials)
     if best["passes"] is None:

@@ -87,6 +87,7 @@ def test_ratios_are_of_pairs_of_one_round(results):
     results["cost"][1]["seconds"] = [0.12, 0.10, 0.30]
     ratios = report.ratios_of(results, "plain loop", "mflib fit", 1_000_000)
     assert report.with_range(ratios) == "12 (5.00\xa0to\xa025)"
+    assert report.with_range([1.04]) == "1.04"
     assert report.ratios_of(results, "plain loop", "myFM", 1_000_000) == []
 
 
@@ -132,6 +133,18 @@ def test_levels_name_the_first_and_the_first_of_the_other_side(results):
     assert (row["ours"], row["next"][0]) == (False, "mflib fit")
     assert aim(results, "0.90")["measured"] == pytest.approx([1 / 18, 4 / 9, 1 / 3])
     assert report.levels(results, ("Gibbs",)) == []
+
+
+def test_the_table_of_the_race_counts_what_was_tried(results):
+    results["race"][0]["at_edge"] = ["lam", "passes"]
+    rows = {row[0]: row for row in report.race_rows(results)}
+    assert rows["mflib als"][-3:] == ["90", "9", "λ, passes"]
+    assert rows["mflib fit"][-1] == ""
+    assert {len(row) for row in rows.values()} == {len(report.RACE_HEADER)}
+    assert report.rounds_of_race(results) == 3
+    # Not the rounds that were asked for, where the run was ended early.
+    results["runs"]["race"]["rounds"] = 5
+    assert report.machine(results, "race").endswith("rounds: 3")
 
 
 def test_the_search_widens_until_nothing_is_better():
