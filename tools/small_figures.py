@@ -32,7 +32,7 @@ CUTS = {
     "fig-movielens-map": (0.06, 0.1, 0.94),
     "fig-prior-noise": (0.12, 0.1, 0.86),
     "fig-one-lambda": (0.62, 0.06, 0.37),
-    "fig-time-against-error": (0.4, 0.14, 0.29),
+    "fig-time-against-error": (0.388, 0.165, 0.295),
 }
 
 
