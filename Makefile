@@ -45,7 +45,7 @@ help:
 	@echo "make chapters  run every notebook again, store its outputs, and count its minutes"
 	@echo "make korean    copy code and outputs into the Korean chapters, and say what is stale"
 	@echo "make weights   measure the site's pages: size, and time beside a stock Jupyter Book's"
-	@echo "make bench     benchmark mflib against other libraries (three quarters of an hour, on an idle machine)"
+	@echo "make bench     benchmark mflib against other libraries (more than an hour, on an idle machine)"
 	@echo "make conventions  measure what the penalty of each library means (NEWEST=1: newest versions)"
 	@echo "make scale     fit by Spark's ALS in two worker processes, and kill one (needs Java)"
 	@echo "make robust    test the chapters with other threads, processors, time zones and orders"
