@@ -255,7 +255,7 @@ def objective(
             rows = table.weight
             if prior_mean == "learned":
                 rows = rows - weighted_mean(rows, weights)
-            total = total + weights @ rows.square().sum(-1) / 2
+            total = total + (weights[:, None] * rows.square()).sum() / 2
     return _checks.finite("model, ratings and lam", total)
 
 

@@ -73,7 +73,7 @@ def soft_threshold(values: Tensor, threshold: float) -> Tensor:
 def weighted_mean(rows: Tensor, weights: Tensor) -> Tensor:
     """Return the m that minimises sum weight_i ||row_i - m||^2; 0 without weight."""
     total = weights.sum()
-    mean: Tensor = weights @ rows / total.where(total > 0, 1.0)
+    mean: Tensor = (weights[:, None] * rows).sum(0) / total.where(total > 0, 1.0)
     return mean
 
 
