@@ -295,7 +295,6 @@ def machine(results: Results, part: str) -> str:
         f"{run['date']}: {m['cores']} cores of {m['processor']}, {m['memory']} of "
         f"memory, {m['system']}, Python {m['python']}; threads: {run['threads']}; "
         f"rounds: {rounds}"
-        + (f"; settings found on {run['searched']}" if "searched" in run else "")
     )
 
 

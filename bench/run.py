@@ -167,22 +167,15 @@ def cost(
 
 
 def race(
-    entries: list[Entry],
-    rounds: int,
-    budget: float,
-    folder: Path,
-    data: Path,
-    again: list[dict[str, Any]],
+    entries: list[Entry], rounds: int, budget: float, folder: Path, data: Path
 ) -> Iterator[list[dict[str, Any]]]:
     """Find what may be the fastest to each error, and time all of it in turn.
 
-    Entries in ``again``, rows of an earlier race, are timed at the points found there.
     Yields the rows after each round.
     """
     path = str(saved("movielens", data))
     workers: dict[str, Process] = {}
     rows: list[dict[str, Any]] = []
-    found = {row["entry"]: row for row in again if "points" in row}
     for entry in entries:
         worker = workers[entry.name] = Process(entry, folder, threads=1)
         assert entry.race is not None
@@ -205,12 +198,6 @@ def race(
         try:
             worker.ask("prepare", path=path)
             ask({**entry.race.fixed, **first(entry.race)}, 1)  # a warm-up
-            if row := found.get(entry.name):
-                points = [
-                    {**point, **{name: [] for name in TIMED}} for point in row["points"]
-                ]
-                rows.append(row | {"points": points})
-                continue
             trials = search.explore(ask, entry.race, budget)
         except Failed as error:
             rows.append(described(entry) | {"error": str(error)})
@@ -281,8 +268,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--budget", type=float, default=45.0, metavar="SECONDS")
     parser.add_argument("--quick", action="store_true", help="small, one round")
-    about = "time what the stored search found, without another search"
-    parser.add_argument("--again", action="store_true", help=about)
     parser.add_argument("--envs", type=Path, default=environments.FOLDER)
     parser.add_argument("--data", type=Path, default=environments.FOLDER / "data")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -345,7 +330,6 @@ def main() -> None:
     chosen = [e for e in here if e.race is not None]
     if "race" in options.parts and chosen:
         print("MovieLens latest-small", flush=True)
-        again = results["race"] if options.again else []
         results["race"] = []
         try:
             path = saved("movielens", options.data)
@@ -355,14 +339,10 @@ def main() -> None:
         else:
             print(f"  {path}")
             budget = 0.0 if options.quick else options.budget
-            how = (rounds, budget, options.envs, options.data, again)
+            how = (rounds, budget, options.envs, options.data)
             results.pop("race_missing", None)
-            searched = run["date"]
-            if again:
-                before = results["runs"]["race"]
-                searched = before.get("searched", before["date"])
             for results["race"] in race(chosen, *how):
-                store("race", threads=1, split=SPLIT, searched=searched)
+                store("race", threads=1, split=SPLIT)
     print(report.render(results))
 
 
