@@ -153,10 +153,9 @@ def test_search_finds_nothing_else(visit, site, words) -> None:
 def copied(page) -> list[str]:
     """Press every button that copies a cell's code, and return what arrives."""
     arrived = []
-    for button in page.locator(".cell_input .copybtn").element_handles():
-        button.evaluate(
-            "b => { b.focus(); return navigator.clipboard.writeText('nothing'); }"
-        )
+    for button in page.locator(".cell_input .copybtn").all():
+        page.evaluate("navigator.clipboard.writeText('nothing')")
+        button.focus()
         page.keyboard.press("Enter")
         arrived.append(page.evaluate("navigator.clipboard.readText()"))
     return arrived
