@@ -92,7 +92,8 @@ def setting(point: Results) -> str:
     parts += [text for name, text in WORDS.items() if given.get(name)]
     if steps := given.get("cg_steps"):
         parts.append(f"{steps} CG step{'s' * (steps > 1)}")
-    return ", ".join([*parts, f"{point['passes']} passes"])
+    passes = point["passes"]
+    return ", ".join([*parts, f"{passes} pass{'es' * (passes > 1)}"])
 
 
 def edges(row: Results) -> str:
