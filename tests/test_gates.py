@@ -240,22 +240,24 @@ except ImportError:
 """
 
 
-@pytest.mark.parametrize("before", [[], [new_code_cell(OTHER_ADDRESS)]])
-def test_chapters_writes_the_cell_for_colab(folder: Path, before) -> None:
-    path = folder / f"colab-{len(before)}.ipynb"
-    cells = [new_markdown_cell("# A"), *before, new_code_cell("import mflib\n\n1 + 1")]
-    nbformat.write(new_notebook(cells=cells), path)
-    done = run(CHAPTERS, "--check", path)
-    assert "the first code cell must be the one that installs mflib" in done.stdout
-    done = run(CHAPTERS, path, path=folder)
+def test_chapters_writes_the_cell_for_colab(folder: Path) -> None:
+    paths = [folder / "no-cell.ipynb", folder / "other-address.ipynb"]
+    for path, before in zip(paths, ([], [OTHER_ADDRESS]), strict=True):
+        sources = [*before, "import mflib\n\n1 + 1"]
+        cells = [new_markdown_cell("# A"), *map(new_code_cell, sources)]
+        nbformat.write(new_notebook(cells=cells), path)
+    said = "the first code cell must be the one that installs mflib"
+    assert run(CHAPTERS, "--check", *paths).stdout.count(said) == 2
+    done = run(CHAPTERS, *paths, path=folder)
     assert done.returncode == 0, done.stdout
-    title, first, second = nbformat.read(path, as_version=4).cells
-    assert title.source == "# A"
-    assert first.source == launch_source()
-    assert (first.execution_count, first.outputs) == (1, [])
-    assert first.metadata.tags == ["remove-cell"]
-    assert second.source == "import mflib\n\n1 + 1"
-    done = run(CHAPTERS, "--check", path)
+    for path in paths:
+        title, first, second = nbformat.read(path, as_version=4).cells
+        assert title.source == "# A"
+        assert first.source == launch_source()
+        assert (first.execution_count, first.outputs) == (1, [])
+        assert first.metadata.tags == ["remove-cell"]
+        assert second.source == "import mflib\n\n1 + 1"
+    done = run(CHAPTERS, "--check", *paths)
     assert done.returncode == 0, done.stdout
 
 
