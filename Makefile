@@ -63,11 +63,13 @@ help:
 
 # From a clean folder: after a failed build, an incremental one hides its warnings.
 book: $(READER) $(KATEX)
-	@echo "Building the site"
+	@echo "Building both editions at once"
 	@rm -rf _build
-	@$(BIN)/jupyter-book build . -W -n --keep-going -q
-	@echo "Building the Korean edition into it"
-	@$(BIN)/python -m tools.korean_site
+	@$(BIN)/python -m tools.korean_site _build/ko & \
+	    $(BIN)/jupyter-book build . -W -n --keep-going -q; english=$$?; \
+	    wait $$! && exit $$english
+	@mv _build/ko/_build/html _build/html/ko
+	@rm -r _build/ko
 	@$(BIN)/python -m tools.content_policy
 
 pdf: $(TESTER) book

@@ -1,4 +1,4 @@
-"""Build the Korean edition into the site: ``make book``, or after jupyter-book this.
+"""Build the Korean edition of the site: a part of ``make book``.
 
 The pages of ``ko/chapters`` are laid over a copy of all else that the English site is
 built from, so that every path in them, and in the one ``_config.yml``, leads to the
@@ -24,7 +24,6 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
 from tools import headings, korean
-from tools.browser import SITE
 from tools.korean_checks import Content
 
 ROOT = Path(__file__).parents[1]
@@ -92,25 +91,19 @@ def missing(pages: Path) -> list[str]:
     return [f"{pages.name}/{name}" for name in names if not (pages / name).exists()]
 
 
-def build(site: Path = SITE, pages: Path = korean.KOREAN) -> int:
-    """Build the Korean site beside the English one, and move it into that."""
+def build(folder: Path, pages: Path) -> int:
+    """Build the Korean site in a folder, without a warning."""
     if lost := missing(pages):
         print("The Korean edition lacks", ", ".join(lost))
         return 1
-    folder = site.parent / "ko"
     lay_out(folder, pages)
     command = "from jupyter_book.cli.main import main; main()"
     options = ["-W", "-n", "--keep-going", "-q"]
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", command, "build", str(folder), *options],
         cwd=ROOT,
         check=False,
-    )
-    if done.returncode == 0:
-        shutil.rmtree(site / "ko", ignore_errors=True)
-        shutil.move(folder / "_build" / "html", site / "ko")
-        shutil.rmtree(folder)
-    return done.returncode
+    ).returncode
 
 
 # -- the extension --------------------------------------------------------------------
@@ -185,10 +178,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--site", type=Path, default=SITE)
+    parser.add_argument("folder", type=Path, help="where to build; emptied")
     parser.add_argument("--pages", type=Path, default=korean.KOREAN)
     options = parser.parse_args()
-    return build(options.site.resolve(), options.pages.resolve())
+    return build(options.folder.resolve(), options.pages.resolve())
 
 
 if __name__ == "__main__":
