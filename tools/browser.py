@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 SITE = Path(__file__).parents[1] / "_build" / "html"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# The first is the same browser without windows, and starts a page in less time.
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--no-first-run"),

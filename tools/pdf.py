@@ -288,9 +288,8 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
     }
 
 
-def print_book(browser: Browser, site: Path) -> bytes:
+def print_book(browser: Browser, book: BeautifulSoup, site: Path) -> bytes:
     """Print twice: only the first print tells the page numbers in the contents."""
-    book = join(site)
     window = {"width": WIDTH, "height": 1000}
     with (
         # Beside the site, not in it: only there may the browser read the site's files.
@@ -344,7 +343,7 @@ def main() -> None:
 
 def write(browser: Browser, site: Path) -> None:
     """Print a site's book into it, and link to that."""
-    pdf = print_book(browser, site)
+    pdf = print_book(browser, join(site), site)
     out = site / NAME
     out.write_bytes(pdf)
     n_pages = len(PdfReader(io.BytesIO(pdf)).pages)

@@ -35,7 +35,7 @@ OBSERVE = """(() => {
 # To the end of the page, in steps, with time for what comes into sight to load.
 SCROLL = """async () => {
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-  for (let y = 0; y < document.documentElement.scrollHeight; y += 600) {
+  for (let y = 0; y < document.documentElement.scrollHeight; y += 800) {
     window.scrollTo({top: y, behavior: "instant"});
     await pause(30);
   }

@@ -19,6 +19,7 @@ KINDS = {
 }
 KOREAN = {f"ko/{page}" for page in KINDS}
 WIDTHS = (1280, 390)
+PHONE = {"width": 390, "reduced_motion": "reduce"}
 
 # Resolves once fonts and pictures in sight have come.
 SETTLED = """async () => {

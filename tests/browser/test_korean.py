@@ -172,7 +172,7 @@ def test_the_korean_book_on_paper(browser, monkeypatch) -> None:
     first, *others = pdf.contents(KO)
     glossary = next(part for part in others if part[1].stem == "glossary")
     monkeypatch.setattr(pdf, "contents", lambda site: [first, glossary])
-    printed = PdfReader(io.BytesIO(pdf.print_book(browser, KO)))
+    printed = PdfReader(io.BytesIO(pdf.print_book(browser, pdf.join(KO), KO)))
     assert printed.trailer["/Root"]["/Lang"] == "ko"
     # pypdf puts spaces between words where the page has none.
     text = "".join("".join(page.extract_text().split()) for page in printed.pages)

@@ -1,5 +1,6 @@
 """Links of the built site lead somewhere; read from its files, without a browser."""
 
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -8,25 +9,33 @@ import pytest
 from tests.browser.conftest import SITE
 
 
+class Page(HTMLParser):
+    """The links and the anchors of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.anchors: set[str] = set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs) -> None:
+        for name, value in attrs:
+            if name in ("href", "src"):
+                self.links.add(value)
+            elif name == "id" or (tag, name) == ("a", "name"):
+                self.anchors.add(value)
+
+
 def dead_links(site: Path) -> list[str]:
     """Return links to files and anchors that a folder of pages does not have."""
-    from bs4 import BeautifulSoup
-
     pages = {
-        page.resolve(): BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
-        for page in site.rglob("*.html")
-        if page.parent.name != "_static"  # fragments that the theme includes
-    }
-    anchors = {
-        page: {e["id"] for e in soup.select("[id]")}
-        | {e["name"] for e in soup.select("a[name]")}
-        for page, soup in pages.items()
+        path.resolve(): Page(path)
+        for path in site.rglob("*.html")
+        if path.parent.name != "_static"  # fragments that the theme includes
     }
     dead = []
-    for page, soup in pages.items():
-        links = [e["href"] for e in soup.select("[href]")]
-        links += [e["src"] for e in soup.select("[src]")]
-        for link in sorted(set(links)):
+    for page, found in pages.items():
+        for link in sorted(found.links):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue
@@ -34,7 +43,7 @@ def dead_links(site: Path) -> list[str]:
             target = (page.parent / path).resolve() if path else page
             anchor = unquote(parts.fragment)
             if not target.is_file() or (
-                anchor and target in anchors and anchor not in anchors[target]
+                anchor and target in pages and anchor not in pages[target].anchors
             ):
                 dead.append(f"{page.relative_to(site.resolve())}: {link}")
     return dead

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import COLOURS, served
+from tests.browser.conftest import COLOURS, PHONE, served
+from tests.browser.test_reading import walk
 
 BAD = """<!doctype html><html lang="en"><title>Bad</title>
 <style>body {{ margin: 0 }}</style>
@@ -12,28 +13,44 @@ BAD = """<!doctype html><html lang="en"><title>Bad</title>
 <p>Text</p></html>"""
 
 
-# No colour depends on the width: one of them shows both schemes.
-@pytest.mark.parametrize(
-    ("width", "scheme", "other"), [(1280, "light", "dark"), (390, "dark", None)]
-)
-def test_page_is_whole_and_fits(visit, site, path, width, scheme, other) -> None:
-    here = visit(width=width, scheme=scheme)
+def test_page_on_a_desk(visit, site, path) -> None:
+    here = visit()
     here.open(f"{site}/{path}")
     assert here.raw_tex() == []
     assert here.without_alt() == []
+    check_fits(here)
+    here.open_folds()
+    check_fits(here)
+    assert here.violations() == []
+    here.prefer("dark")  # of axe's rules, one looks at colours
+    assert here.violations(options=COLOURS) == []
+    assert here.problems == []
+
+
+def test_page_on_a_phone_by_tab_alone(visit, site, path) -> None:
+    here = visit(**PHONE)
+    here.open(f"{site}/{path}")
+    check_fits(here)
+    assert walk(here.page) == []  # which opens the folds
+    check_fits(here)
+    assert here.problems == []
+
+
+def check_fits(here) -> None:
     assert here.headings_fall()
-    if here.page.locator("summary").count():
-        # Opening the folds changes their own lines, and adds to the page.
-        assert here.squeezed() == []
-        assert here.overflow() <= 0
-        assert here.violations("summary") == []
-        here.open_folds()
     assert here.squeezed() == []
     assert here.overflow() <= 0
+
+
+# What pages share, on any screen: closed folds, and a phone's buttons
+@pytest.mark.parametrize(
+    "how", [{}, {**PHONE, "scheme": "dark"}], ids=["desk", "phone"]
+)
+@pytest.mark.parametrize("kind", ["intro", "05-gaussian-prior"])
+def test_furniture(visit, site, kind, how) -> None:
+    here = visit(**how)
+    here.open(f"{site}/chapters/{kind}.html")
     assert here.violations() == []
-    if other is not None:  # of axe's rules, one looks at colours
-        here.prefer(other)
-        assert here.violations(options=COLOURS) == []
     assert here.problems == []
 
 

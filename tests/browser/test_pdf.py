@@ -17,10 +17,15 @@ CUT = 3  # points that a glyph may stand out, such as an italic one
 
 
 @pytest.fixture(scope="module")
-def printed(browser) -> bytes:
+def book() -> BeautifulSoup:
     if not (SITE / pdf.START).exists():
         pytest.skip(f"no site in {SITE}: run make book")
-    return pdf.print_book(browser, SITE)
+    return pdf.join(SITE)
+
+
+@pytest.fixture(scope="module")
+def printed(browser, book) -> bytes:
+    return pdf.print_book(browser, book, SITE)
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +33,8 @@ def reader(printed) -> PdfReader:
     return PdfReader(io.BytesIO(printed))
 
 
-@pytest.fixture(scope="module")
-def book(printed) -> BeautifulSoup:
-    return pdf.join(SITE)
+def print_site(browser, site: Path) -> PdfReader:
+    return PdfReader(io.BytesIO(pdf.print_book(browser, pdf.join(site), site)))
 
 
 def entries(reader: PdfReader) -> list[tuple[int, str, int]]:
@@ -193,13 +197,13 @@ def small_site(folder: Path, text: str) -> Path:
 )
 def test_a_blank_page_is_seen(browser, tmp_path, text, found) -> None:
     site = small_site(tmp_path, text)
-    reader = PdfReader(io.BytesIO(pdf.print_book(browser, site)))
+    reader = print_site(browser, site)
     assert problems(reader) == found
 
 
 def test_a_section_with_a_greek_name_has_its_page_number(browser, tmp_path) -> None:
     site = small_site(tmp_path, '<section id="λ-here"><h2>About λ</h2></section>')
-    reader = PdfReader(io.BytesIO(pdf.print_book(browser, site)))
+    reader = print_site(browser, site)
     assert words(reader.pages[0].extract_text()).endswith("About λ3")
 
 
@@ -223,7 +227,7 @@ def test_ids_are_told_apart_and_other_pages_lose_their_links(tmp_path) -> None:
 def test_answers_of_self_checks_are_printed(browser, tmp_path) -> None:
     fold = '<details class="{}"><summary>Open</summary><p>Answered</p></details>'
     folds = fold.format("self-check") + fold.format("solution")
-    reader = PdfReader(io.BytesIO(pdf.print_book(browser, small_site(tmp_path, folds))))
+    reader = print_site(browser, small_site(tmp_path, folds))
     text = " ".join(page.extract_text() for page in reader.pages)
     assert (text.count("Answered"), text.count("Open")) == (1, 1)
 
@@ -234,7 +238,7 @@ def test_what_is_too_wide_is_made_to_fit(browser, tmp_path) -> None:
     for fitting, fits in ((pdf.FIT, True), ("() => 0", False)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pdf, "FIT", fitting)
-            reader = PdfReader(io.BytesIO(pdf.print_book(browser, site)))
+            reader = print_site(browser, site)
         right = []
         for page in reader.pages:
             page.extract_text(
