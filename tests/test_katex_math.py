@@ -37,7 +37,7 @@ def seen(page: str) -> str:
 
 def test_formulas_wherever_they_stand(build) -> None:
     text = r"""
-In a line: $\lambda = 2\sigma^2/\tau^2$.
+In a line: $\lambda = 2\sigma^2/\tau^2$. With ($k$) signs, $n$이고 $m$ and none.
 
 $$
 \|\boldsymbol{U}\|_F^2 = \sum_{i=1}^N \mathbf{u}_i^\top \mathbf{u}_i
@@ -63,6 +63,9 @@ A caption with $\theta$.
     assert result.count('class="katex-display"') == 1
     assert result.count("<math") == result.count('class="katex-html"')
     visible = seen(result)
+    # Signs beside a formula stay on its line.
+    assert "(\u2060k\u2060) signs, n\u2060이고 m and none" in visible
+    assert "2σ2/τ2\u2060." in visible.replace("\u200b", "")
     for sign in "λστηθ":
         assert sign in visible
     for tex in ("\\", "$", "boldsymbol"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from docutils.core import publish_doctree
 
 from tests.dummy_korean import MARK, translated_file
 from tools import headings, korean, korean_checks, korean_site
@@ -61,6 +62,13 @@ def test_the_site_has_korean_words_for_its_own() -> None:
 )
 def test_a_fold_is_named_in_korean(english: str, words: str) -> None:
     assert korean.fold(english) == words
+
+
+def test_a_particle_stays_on_the_line_of_its_bracket() -> None:
+    page = publish_doctree("랭크(rank)는 ``f()``\\ 를 (``g``) 씁니다. “말”이 ``a)가``")
+    korean_site.Particles(page).run()
+    joined = page.astext().replace("\u2060", "|")
+    assert joined == "랭크(rank)|는 f()|를 (g) 씁니다. “말”|이 a)가"
 
 
 # -- terms ----------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from sphinx.util.math import get_node_equation_number
 
 HERE = Path(__file__).parent
 KATEX = HERE.parent / "requirements" / "node_modules" / "katex" / "dist"
+JOINER = "\u2060"  # no width, and no break beside it
 REMEDY = (
     "run make book, or: pip install -r requirements.txt, and then: "
     "npm ci --prefix requirements"
@@ -122,9 +123,24 @@ def display_tex(node: nodes.math_block) -> str:
 
 def visit_math(self, node: nodes.math) -> None:
     html = rendered(self, node, node.astext(), display=False)
-    self.body.append(self.starttag(node, "span", "", CLASS="math notranslate"))
-    self.body.append(f"{html}</span>")
+    before, after = joined(node)
+    start = self.starttag(node, "span", "", CLASS="math notranslate")
+    self.body.append(f"{before}{start}{html}</span>{after}")
     raise nodes.SkipNode
+
+
+def joined(node: nodes.math) -> tuple[str, str]:
+    """Return what keeps a formula on the line of the signs that it touches.
+
+    A browser may break the line beside a formula, in front of a comma too.
+    """
+    at = node.parent.index(node)
+    signs = (
+        node.parent[at - 1].astext()[-1:] if at else "",
+        node.parent[at + 1].astext()[:1] if at + 1 < len(node.parent) else "",
+    )
+    before, after = (JOINER if sign.strip() else "" for sign in signs)
+    return before, after
 
 
 def visit_math_block(self, node: nodes.math_block) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gettext
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,15 +20,18 @@ from typing import Any
 
 import yaml
 from babel.messages import mofile, pofile
+from docutils import nodes
 from sphinx import locale
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from tools import headings, korean
+from tools import headings, katex_math, korean
 from tools.korean_checks import Content
 
 ROOT = Path(__file__).parents[1]
 LOCALE = ROOT / "ko" / "locale"
+BEFORE_PARTICLE = re.compile("(?<=[)”’\\]%])(?=[가-힣])")
 CATALOGS = ("sphinx", "booktheme")
 PAGES = {".ipynb", ".md"}
 MESSAGES = """\
@@ -134,6 +138,25 @@ def titles(part: korean.Part) -> list[str]:
     return [title for _, title in Content(part.text).headings]
 
 
+class Particles(SphinxPostTransform):
+    """Keeps a particle on the line of the bracket or quotation mark that it follows."""
+
+    default_priority = 900
+
+    def run(self, **kwargs: Any) -> None:
+        kept = nodes.literal | nodes.math | nodes.FixedTextElement
+        for parent in list(self.document.findall(nodes.Element)):
+            if isinstance(parent, kept):
+                continue
+            last = ""
+            for at, child in enumerate(parent):
+                if isinstance(child, nodes.Text):
+                    words = last + child.astext()
+                    words = BEFORE_PARTICLE.sub(katex_math.JOINER, words)
+                    parent[at] = nodes.Text(words[len(last) :])
+                last = child.astext()[-1:]
+
+
 def set_words(app: Sphinx) -> None:
     """Put the words of ``ko/locale`` before those of Sphinx and its theme."""
     for name in CATALOGS:
@@ -171,6 +194,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         headings.ENGLISH.update(english_headings(Path(app.srcdir) / "chapters"))
     except ValueError as error:
         raise ExtensionError(str(error)) from error
+    app.add_post_transform(Particles)
     app.connect("builder-inited", set_words)
     app.connect("build-finished", write_messages)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
