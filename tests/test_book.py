@@ -406,13 +406,32 @@ def unfit_folds(cells: list[nbformat.NotebookNode]) -> Iterator[str]:
             yield f"cell {number}: folded, and neither shows nor asserts"
 
 
+def unnamed_solutions(cells: list[nbformat.NotebookNode]) -> Iterator[str]:
+    """Folded solutions whose button does not say what they are."""
+    exercise = False
+    for number, cell in enumerate(cells, start=1):
+        if headings := re.findall("^##+ .*", cell.source, re.M):
+            exercise = "Exercise" in headings[-1]
+        elif exercise and "hide-cell" in cell.metadata.get("tags", []):
+            said = cell.metadata.get("mystnb", {}).get("code_prompt_show")
+            if said != "Show the solution":
+                yield f"cell {number}: {said}"
+
+
 NOTEBOOKS = sorted(CHAPTERS.glob("*.ipynb"))
 
 
-@pytest.mark.parametrize("check", [long_cells, unfit_folds])
+@pytest.mark.parametrize("check", [long_cells, unfit_folds, unnamed_solutions])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
 def test_what_a_reader_sees_of_the_code(path: Path, check) -> None:
     assert list(check(nbformat.read(path, as_version=4).cells)) == []
+
+
+def test_a_solution_without_a_name_is_found() -> None:
+    cell = nbformat.v4.new_code_cell("1 + 1", metadata={"tags": ["hide-cell"]})
+    exercise = nbformat.v4.new_markdown_cell("## Exercises\n\n### Exercise 1: add")
+    assert list(unnamed_solutions([exercise, cell])) == ["cell 2: None"]
+    assert list(unnamed_solutions([cell])) == []
 
 
 @pytest.mark.parametrize(
