@@ -19,12 +19,12 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.locale import _
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
 HERE = Path(__file__).parent
 KATEX = HERE.parent / "requirements" / "node_modules" / "katex" / "dist"
-JOINER = "\u2060"  # no width, and no break beside it
 REMEDY = (
     "run make book, or: pip install -r requirements.txt, and then: "
     "npm ci --prefix requirements"
@@ -123,24 +123,40 @@ def display_tex(node: nodes.math_block) -> str:
 
 def visit_math(self, node: nodes.math) -> None:
     html = rendered(self, node, node.astext(), display=False)
-    before, after = joined(node)
-    start = self.starttag(node, "span", "", CLASS="math notranslate")
-    self.body.append(f"{before}{start}{html}</span>{after}")
+    self.body.append(self.starttag(node, "span", "", CLASS="math notranslate"))
+    self.body.append(f"{html}</span>")
     raise nodes.SkipNode
 
 
-def joined(node: nodes.math) -> tuple[str, str]:
-    """Return what keeps a formula on the line of the signs that it touches.
+class Joined(SphinxPostTransform):
+    """Put a formula and the signs that touch it into a span, which does not break.
 
-    A browser may break the line beside a formula, in front of a comma too.
+    A browser would begin a line with the particle, or leave the bracket alone.
     """
-    at = node.parent.index(node)
-    signs = (
-        node.parent[at - 1].astext()[-1:] if at else "",
-        node.parent[at + 1].astext()[:1] if at + 1 < len(node.parent) else "",
-    )
-    before, after = (JOINER if sign.strip() else "" for sign in signs)
-    return before, after
+
+    default_priority = 890
+    formats = ("html",)
+
+    def run(self, **kwargs) -> None:
+        for math in list(self.document.findall(nodes.math)):
+            parent, at = math.parent, math.parent.index(math)
+            before = parent[at - 1] if at else None
+            after = parent[at + 1] if at + 1 < len(parent) else None
+            joined = nodes.inline(classes=["joined"])
+            parent[at] = joined
+            joined += math
+            if isinstance(before, nodes.Text):
+                rest, touching = re.fullmatch(
+                    r"(.*?)(\S*)", before.astext(), re.S
+                ).groups()
+                parent[at - 1] = nodes.Text(rest)
+                joined.insert(0, nodes.Text(touching))
+            if isinstance(after, nodes.Text):
+                touching, rest = re.fullmatch(
+                    r"(\S*)(.*)", after.astext(), re.S
+                ).groups()
+                parent[at + 1] = nodes.Text(rest)
+                joined += nodes.Text(touching)
 
 
 def visit_math_block(self, node: nodes.math_block) -> None:
@@ -184,6 +200,7 @@ def stop(app, exception) -> None:
 
 def setup(app) -> dict[str, object]:
     app.add_html_math_renderer("katex", (visit_math, None), (visit_math_block, None))
+    app.add_post_transform(Joined)
     app.connect("builder-inited", start)
     app.connect("build-finished", stop)
     # One process cannot answer several writers.

@@ -26,11 +26,12 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from tools import headings, katex_math, korean
+from tools import headings, korean
 from tools.korean_checks import Content
 
 ROOT = Path(__file__).parents[1]
 LOCALE = ROOT / "ko" / "locale"
+JOINER = "\u2060"  # no width, and no break beside it
 BEFORE_PARTICLE = re.compile("(?<=[)”’\\]%])(?=[가-힣])")
 CATALOGS = ("sphinx", "booktheme")
 PAGES = {".ipynb", ".md"}
@@ -152,7 +153,7 @@ class Particles(SphinxPostTransform):
             for at, child in enumerate(parent):
                 if isinstance(child, nodes.Text):
                     words = last + child.astext()
-                    words = BEFORE_PARTICLE.sub(katex_math.JOINER, words)
+                    words = BEFORE_PARTICLE.sub(JOINER, words)
                     parent[at] = nodes.Text(words[len(last) :])
                 last = child.astext()[-1:]
 
