@@ -150,7 +150,12 @@ def copied(page) -> list[str]:
       for (const button of document.querySelectorAll(".cell_input .copybtn")) {
         await navigator.clipboard.writeText("nothing");
         button.click();
-        arrived.push(await navigator.clipboard.readText());
+        let text = "nothing";
+        for (let n = 0; n < 20 && text === "nothing"; n++) {
+          await new Promise((done) => setTimeout(done, 10 * n)); // a busy machine
+          text = await navigator.clipboard.readText();
+        }
+        arrived.push(text);
       }
       return arrived;
     }""")
