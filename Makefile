@@ -145,19 +145,19 @@ steady: $(TESTER)
 
 # The pins as lower bounds, and no constraints. Printed tables may look different under newer
 # packages, so only the chapters' asserts count.
-NEWEST := .venv-newest/bin
+NEW := .venv-newest/bin
 newest:
 	@echo "Installing the newest versions into .venv-newest (some minutes)"
 	@rm -rf .venv-newest && $(PYTHON) -m venv .venv-newest
 	@sed -n 's/^\([A-Za-z].*\)==/\1>=/p' requirements.txt requirements/test.txt \
 	    > .venv-newest/bounds.txt
-	@$(NEWEST)/python -m pip --disable-pip-version-check install -qq -e . 'jupyter-book<2' \
+	@$(NEW)/python -m pip --disable-pip-version-check install -qq -e . 'jupyter-book<2' \
 	    -r .venv-newest/bounds.txt
-	@$(NEWEST)/$(NPM_CI)
+	@$(NEW)/$(NPM_CI)
 	@echo "Unit, property and gate tests"
-	@$(NEWEST)/python -m pytest -q -rs -W default
+	@$(NEW)/python -m pytest -q -rs -W default
 	@echo "Every cell runs"
-	@$(NEWEST)/python -m pytest -q -rs -W default -p tests.nbval_gate --nbval-lax \
+	@$(NEW)/python -m pytest -q -rs -W default -p tests.nbval_gate --nbval-lax \
 	    --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) chapters
 
 # 64-bit ARM on an x86 machine: Debian's Python for it, run by qemu. Nothing is installed outside

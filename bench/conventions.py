@@ -81,7 +81,7 @@ def sums(rows: np.ndarray, n: int, terms: np.ndarray) -> np.ndarray:
 def lams(own: np.ndarray, pull: np.ndarray) -> np.ndarray:
     """Return <u, pull> / <u, u> of each row; NaN where u is too small to say."""
     square = np.square(own).sum(-1)
-    least = SMALL**2 * np.median(square[square > 0])
+    least = SMALL**2 * np.median(square[square > 0]) if square.any() else np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(square > least, (own * pull).sum(-1) / square, np.nan)
 

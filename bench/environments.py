@@ -19,7 +19,7 @@ LIBRARIES = {  # and what they import without saying that they need it
 }
 MORE = {  # beyond the benchmark's: `make conventions` and `make scale`
     "pyspark": ["pyarrow", "torch", "pandas", "pooch", "tqdm"],
-    "torch": [],
+    "torch": ["numpy"],
     "scikit-learn": [],
 }
 

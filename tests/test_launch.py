@@ -165,6 +165,15 @@ def test_binder_has_the_tested_versions() -> None:
     assert os.access(ROOT / "binder" / "postBuild", os.X_OK)
 
 
+def test_what_a_person_sets_is_not_set_by_the_makefile() -> None:
+    """``NEWEST := …`` for one target made another take the newest versions, always."""
+    makefile = text("Makefile")
+    named = set(re.findall(r"\b([A-Z_]{4,})=", makefile.partition("\nbook:")[0]))
+    assert {"BOOK", "NEWEST", "PYTHON", "TIMES"} <= named
+    for name in named:
+        assert not re.search(rf"^{name} *:?=", makefile, re.MULTILINE), name
+
+
 def test_the_dev_container_has_the_lowest_python() -> None:
     content = text(".devcontainer/devcontainer.json")
     settings = json.loads(re.sub(r"^\s*//.*$", "", content, flags=re.MULTILINE))
