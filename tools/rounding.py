@@ -61,7 +61,7 @@ class Rounding(TorchDispatchMode):
     def __init__(self, seed: int = 0, size: int = 2**20) -> None:
         super().__init__()
         # Sources of its own: the chapters' random numbers stay as they are.
-        self.start = random.Random(seed)
+        self.random = random.Random(seed).random
         signs = torch.randint(
             -1, 2, (size,), generator=torch.Generator().manual_seed(seed)
         )
@@ -79,15 +79,15 @@ class Rounding(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if is_disturbed(func):
-            for part in result if isinstance(result, tuple | list) else (result,):
-                if isinstance(part, Tensor) and part.device.type == "cpu":
+            for part in (result,) if isinstance(result, Tensor) else result:
+                if isinstance(part, Tensor) and part.is_cpu:
                     self.disturb(part)
         return result
 
     def disturb(self, result: Tensor) -> None:
-        if result.layout == torch.sparse_csr:
+        if result.layout is torch.sparse_csr:
             result = result.values()
-        elif result.layout == torch.sparse_coo:
+        elif result.is_sparse:
             result = result._values()
         factors = self.factors.get(result.dtype)
         n = result.numel()
@@ -95,8 +95,8 @@ class Rounding(TorchDispatchMode):
             return
         while len(factors) < 2 * n:
             factors = torch.cat([factors, factors])
-        start = self.start.randrange(len(factors) // 2)
-        result.mul_(factors[start : start + n].view(result.shape))
+        start = int(self.random() * (len(factors) - n))
+        result.mul_(factors.as_strided(result.size(), result.stride(), start))
 
 
 def disturbed(function: Callable[..., Any], source: np.random.Generator) -> Any:

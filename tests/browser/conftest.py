@@ -68,26 +68,30 @@ SQUEEZED = """async () => {
   }).map((picture) => picture.outerHTML);
 }"""
 
-# axe looks at the colours of every word of code, number of a table and sign of a
-# formula, which takes most of its time. Those that look alike on the same ground need
-# one look: mark all but the first in sight.
+# axe looks at the colours of every element with words, which takes most of its time.
+# Those that look alike on the same ground need one look: mark all but the first.
 MARK_ALIKE = """() => {
-  const ground = (e) => {
-    const own = getComputedStyle(e).backgroundColor, parent = e.parentElement;
-    return own !== "rgba(0, 0, 0, 0)" || !parent ? own : ground(parent);
+  const known = new Map([[null, ["", 1]]]);
+  const ground = (e) => { // what is behind it, and how much of it shows
+    if (!known.has(e)) {
+      const { backgroundColor: own, opacity } = getComputedStyle(e);
+      const [behind, shown] = ground(e.parentElement);
+      const clear = own === "rgba(0, 0, 0, 0)" ? behind : behind + own;
+      known.set(e, [own.startsWith("rgba") ? clear : own, shown * opacity]);
+    }
+    return known.get(e);
   };
   for (const head of document.querySelectorAll("th, [role='rowheader']")) {
     head.toggleAttribute("data-formula", head.querySelector("math") !== null);
   }
   const seen = new Set();
-  const words = document.querySelectorAll(
-    "pre span, td, th, .katex *");
-  for (const word of words) {
-    if (!word.checkVisibility()) continue;
-    const own = getComputedStyle(word);
-    const looks = [own.color, own.fontSize, own.fontWeight, own.opacity, ground(word)];
-    word.toggleAttribute("data-alike", seen.has(looks.join()));
-    seen.add(looks.join());
+  for (const e of document.querySelectorAll("body *")) {
+    const texts = Array.from(e.childNodes).filter((node) => node.nodeType === 3);
+    if (!texts.some((text) => text.data.trim()) || !e.checkVisibility()) continue;
+    const { color, fontSize, fontWeight } = getComputedStyle(e);
+    const looks = [color, fontSize, fontWeight, ground(e)].join();
+    e.toggleAttribute("data-alike", seen.has(looks));
+    seen.add(looks);
   }
 }"""
 
