@@ -95,7 +95,7 @@ class CSR:
         return classes
 
     def grams(
-        self, features: Tensor, chunk: int = 2**20
+        self, features: Tensor, chunk: int = 2**19
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of rows with the sum of x x^T over each row's entries.
 
@@ -113,7 +113,7 @@ class CSR:
         gram : Tensor, shape (B, p, p)
         """
         p = features.shape[1]
-        if max(self.shape) * p**2 <= chunk:
+        if max(self.shape) * p**2 <= 2 * chunk:
             # The cache holds the x x^T of all columns: a sparse product adds them up.
             squares = (features[:, :, None] * features[:, None, :]).flatten(1)
             sums = self.matrix(features.new_ones(len(self.columns))) @ squares
