@@ -315,7 +315,8 @@ def test_tau_is_the_scale_of_the_products():
     posterior = stack([state, state], 1, 2.0, train)
     torch.testing.assert_close(posterior.tau, torch.ones(2))
     torch.testing.assert_close(posterior.sigma, torch.full((2,), 0.5))
-    assert posterior.b.tolist() == posterior.c.tolist() == [[1.0] * 3] * 2
+    for bias in (posterior.b, posterior.c):
+        torch.testing.assert_close(bias, torch.ones(2, 3, dtype=bias.dtype))
     without = stack([state], 2, 2.0, train)
     assert without.b.shape == without.c.shape == (1, 3)
     assert not without.b.any()
