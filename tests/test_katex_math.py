@@ -58,7 +58,8 @@ With $x < y$ & more: $a \& b$.
 A caption with $\theta$.
 ```
 """
-    done, result = build(text)
+    terms = " + ".join(f"x_{{{n}}}" for n in range(12))
+    done, result = build(text + f"\nWider than a phone: ${terms}$이다.\n")
     assert done.returncode == 0, done.stdout
     assert result.count('class="katex-html"') >= 9
     assert result.count('class="katex-display"') == 1
@@ -70,6 +71,7 @@ A caption with $\theta$.
         formula.string = "formula"
     texts = [span.get_text() for span in spans]
     assert texts[:4] == ["formula.", "(formula)", "formula이고", "formula"]
+    assert "formula이다." not in texts
     for sign in "λστηθ":
         assert sign in visible
     for tex in ("\\", "$", "boldsymbol"):

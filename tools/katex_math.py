@@ -131,14 +131,18 @@ def visit_math(self, node: nodes.math) -> None:
 class Joined(SphinxPostTransform):
     """Put a formula and the signs that touch it into a span, which does not break.
 
-    A browser would begin a line with the particle, or leave the bracket alone.
+    A browser would begin a line with the particle, or leave the bracket alone. A long
+    formula breaks by itself: there, what follows would run off a phone.
     """
 
     default_priority = 890
+    longest = 45  # characters of TeX; of those with more, some are wider than a phone
     formats = ("html",)
 
     def run(self, **kwargs) -> None:
         for math in list(self.document.findall(nodes.math)):
+            if len(math.astext()) > self.longest:
+                continue
             parent, at = math.parent, math.parent.index(math)
             before = parent[at - 1] if at else None
             after = parent[at + 1] if at + 1 < len(parent) else None
