@@ -42,12 +42,13 @@ class CSR:
         self, rows: Tensor, columns: Tensor, values: Tensor, n_rows: int, n_columns: int
     ) -> None:
         self.shape = (n_rows, n_columns)
+        # Narrow numbers sort in half the time.
+        rows = rows.to(torch.int16 if n_rows < 2**15 else torch.int32)
         self.counts = torch.bincount(rows, minlength=n_rows)
         ends = self.counts.cumsum(0).to(torch.int32)  # 32 bits: half the memory to read
         self.starts = torch.cat([ends.new_zeros(1), ends])
         sorted_already = bool((rows[1:] >= rows[:-1]).all())
-        # Narrow numbers sort in half the time.
-        self._order = None if sorted_already else rows.int().argsort(stable=True)
+        self._order = None if sorted_already else rows.argsort(stable=True)
         self.columns = self.sorted(columns.to(torch.int32))
         self.values = self.sorted(values)
 
