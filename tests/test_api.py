@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import mflib
 from mflib import book
@@ -99,3 +100,33 @@ def test_examples_give_what_they_say(name) -> None:
 @pytest.mark.parametrize("name", ["MF", "Ratings", "als", "fit", "gibbs", "objective"])
 def test_main_names_have_examples(name) -> None:
     assert ">>> " in inspect.getdoc(getattr(mflib, name))
+
+
+def train(model, ratings):
+    optimizer = torch.optim.Adam(model.double().parameters())
+    return mflib.fit(model, ratings, optimizer=optimizer, epochs=9)
+
+
+SEEDED = {"burn_in": 1, "generator": mflib.seeded(0)}
+
+
+@pytest.mark.parametrize(
+    ("module", "run"),
+    [
+        ("als", lambda r: mflib.als(r, rank=2, lam=1.0)),
+        ("gibbs", lambda r: mflib.gibbs(r, rank=2, samples=9, **SEEDED)),
+        ("training", lambda r: train(mflib.MF(30, 20, 2), r)),
+    ],
+)
+def test_an_interrupt_warns_at_the_line_of_the_call(monkeypatch, module, run):
+    def three(numbers, **_):
+        yield from list(numbers)[:3]
+        raise KeyboardInterrupt
+
+    ratings, _ = mflib.make_low_rank_ratings(
+        30, 20, 2, density=0.5, generator=mflib.seeded(0)
+    )
+    monkeypatch.setattr(sys.modules[f"mflib.{module}"], "tqdm", three)
+    with pytest.warns(RuntimeWarning, match="interrupted") as caught:
+        run(ratings)
+    assert caught[0].filename == __file__

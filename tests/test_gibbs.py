@@ -280,9 +280,8 @@ def test_an_interrupt_leaves_the_samples_so_far(monkeypatch, fitted):
 
     monkeypatch.setattr(sys.modules["mflib.gibbs"], "gibbs_step", interrupted)
     stop = 6  # the fourth sample's
-    with pytest.warns(RuntimeWarning, match="interrupted: 3 of 9 samples") as caught:
+    with pytest.warns(RuntimeWarning, match="interrupted: 3 of 9 samples"):
         posterior, short = gibbs(train, samples=9, generator=seeded(1), **arguments)
-    assert caught[0].filename == __file__  # the line that called gibbs
     pd.testing.assert_frame_equal(short, history, rtol=1e-9)
     torch.testing.assert_close(posterior.U, whole.U, **ROUNDING)
     sweeps.clear()

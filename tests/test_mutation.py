@@ -1,11 +1,14 @@
 """``tools/mutation.py``: a score below the aim fails."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tools import mutation
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -24,3 +27,13 @@ def test_the_score_is_the_share_of_changes_that_failed(
     path.write_text(json.dumps({"skipped": 0, **counts}), encoding="utf-8")
     assert mutation.main([str(path)]) == status
     assert score in capsys.readouterr().out
+
+
+def test_no_test_that_mutmut_runs_looks_at_frames() -> None:
+    # Each function that mutmut changes is called through one more.
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    files = pyproject["tool"]["mutmut"]["pytest_add_cli_args_test_selection"]
+    looking = [
+        f for f in files if "filename == __file__" in (ROOT / f).read_text("utf-8")
+    ]
+    assert not looking
