@@ -292,10 +292,12 @@ def machine(results: Results, part: str) -> str:
     run = results["runs"][part]
     m = run["machine"]
     rounds = rounds_of_race(results) if part == "race" else run["rounds"]
+    before = run.get("searched", run["date"])
+    searched = "" if before == run["date"] else f"; settings found on {before}"
     return (
         f"{run['date']}: {m['cores']} cores of {m['processor']}, {m['memory']} of "
         f"memory, {m['system']}, Python {m['python']}; threads: {run['threads']}; "
-        f"rounds: {rounds}"
+        f"rounds: {rounds}{searched}"
     )
 
 

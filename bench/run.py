@@ -167,10 +167,16 @@ def cost(
 
 
 def race(
-    entries: list[Entry], rounds: int, budget: float, folder: Path, data: Path
+    entries: list[Entry],
+    stored: dict[str, dict[str, Any]],
+    rounds: int,
+    budget: float,
+    folder: Path,
+    data: Path,
 ) -> Iterator[list[dict[str, Any]]]:
     """Find what may be the fastest to each error, and time all of it in turn.
 
+    The entries that are ``stored``, by name, are timed at the settings found before.
     Yields the rows after each round.
     """
     path = str(saved("movielens", data))
@@ -179,41 +185,20 @@ def race(
     for entry in entries:
         worker = workers[entry.name] = Process(entry, folder, threads=1)
         assert entry.race is not None
-
-        def ask(
-            setting: dict[str, Any], passes: int | None, worker: Process = worker
-        ) -> dict[str, float]:
-            try:
-                answer = worker.ask("fit", passes=passes, setting=setting, whole=True)
-            except Failed as error:
-                if worker.process.poll() is not None:
-                    raise
-                print(f"    {setting}, {passes} passes: {error}", flush=True)
-                return {"processor": 0.0, "validation": HOPELESS}
-            # What diverged is no number; no real error is as large.
-            error = answer["validation"]
-            error = round(error, 5) if error < HOPELESS else HOPELESS
-            return {"processor": round(answer["processor"], 5), "validation": error}
-
         try:
             worker.ask("prepare", path=path)
-            ask({**entry.race.fixed, **first(entry.race)}, 1)  # a warm-up
-            trials = search.explore(ask, entry.race, budget)
+            # A warm-up.
+            setting = entry.race.fixed | first(entry.race)
+            worker.ask("fit", passes=1, setting=setting, whole=True)
+            row = stored.get(entry.name) or found_by_search(entry, worker, budget)
         except Failed as error:
             rows.append(described(entry) | {"error": str(error)})
             continue
-        row = described(entry) | {
-            "trials": len(trials),
-            "searched": sum(trial["processor"] for trial in trials),
-            "at_edge": search.at_edge(trials, entry.race),
-            "penalties": search.by_penalty(trials),
-            "points": [
-                {"setting": trial["setting"], "passes": trial["passes"]}
-                | {name: [] for name in TIMED}
-                for trial in search.candidates(trials)
-            ],
-        }
-        print(f"  {report.race_line(row, trials)}", flush=True)
+        row["points"] = [
+            {"setting": point["setting"], "passes": point["passes"]}
+            | {name: [] for name in TIMED}
+            for point in row["points"]
+        ]
         rows.append(row)
     for number in range(rounds):
         for row in rows:
@@ -232,6 +217,35 @@ def race(
         yield rows
     for worker in workers.values():
         worker.close()
+
+
+def found_by_search(entry: Entry, worker: Process, budget: float) -> dict[str, Any]:
+    """Return what the search found for an entry: what may be the fastest, and more."""
+    assert entry.race is not None
+
+    def ask(setting: dict[str, Any], passes: int | None) -> dict[str, float]:
+        try:
+            answer = worker.ask("fit", passes=passes, setting=setting, whole=True)
+        except Failed as error:
+            if worker.process.poll() is not None:
+                raise
+            print(f"    {setting}, {passes} passes: {error}", flush=True)
+            return {"processor": 0.0, "validation": HOPELESS}
+        # What diverged is no number; no real error is as large.
+        error = answer["validation"]
+        error = round(error, 5) if error < HOPELESS else HOPELESS
+        return {"processor": round(answer["processor"], 5), "validation": error}
+
+    trials = search.explore(ask, entry.race, budget)
+    row = described(entry) | {
+        "trials": len(trials),
+        "searched": sum(trial["processor"] for trial in trials),
+        "at_edge": search.at_edge(trials, entry.race),
+        "penalties": search.by_penalty(trials),
+        "points": search.candidates(trials),
+    }
+    print(f"  {report.race_line(row, trials)}", flush=True)
+    return row
 
 
 def first(race: Race) -> dict[str, Any]:
@@ -267,6 +281,9 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", type=int, default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--budget", type=float, default=45.0, metavar="SECONDS")
+    parser.add_argument(
+        "--again", action="store_true", help="race at the stored settings, unsearched"
+    )
     parser.add_argument("--quick", action="store_true", help="small, one round")
     parser.add_argument("--envs", type=Path, default=environments.FOLDER)
     parser.add_argument("--data", type=Path, default=environments.FOLDER / "data")
@@ -280,7 +297,8 @@ def main() -> None:
 
     # A part that is not measured now keeps what an earlier run found.
     results: dict[str, Any] = {"runs": {}, "cost": [], "race": [], "libraries": {}}
-    if options.output.exists() and set(options.parts) != set(PARTS):
+    kept = options.again or set(options.parts) != set(PARTS)
+    if options.output.exists() and kept:
         results = json.loads(options.output.read_text(encoding="utf-8"))
     for library in dict.fromkeys(entry.library for entry in entries):
         missing = ""
@@ -330,6 +348,11 @@ def main() -> None:
     chosen = [e for e in here if e.race is not None]
     if "race" in options.parts and chosen:
         print("MovieLens latest-small", flush=True)
+        stored, searched = {}, run["date"]
+        if options.again:
+            stored = {row["entry"]: row for row in report.in_race(results)}
+            before = results["runs"]["race"]
+            searched = before.get("searched", before["date"])
         results["race"] = []
         try:
             path = saved("movielens", options.data)
@@ -341,8 +364,8 @@ def main() -> None:
             budget = 0.0 if options.quick else options.budget
             how = (rounds, budget, options.envs, options.data)
             results.pop("race_missing", None)
-            for results["race"] in race(chosen, *how):
-                store("race", threads=1, split=SPLIT)
+            for results["race"] in race(chosen, stored, *how):
+                store("race", threads=1, split=SPLIT, searched=searched)
     print(report.render(results))
 
 

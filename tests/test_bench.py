@@ -145,6 +145,8 @@ def test_the_table_of_the_race_counts_what_was_tried(results):
     # Not the rounds that were asked for, where the run was ended early.
     results["runs"]["race"]["rounds"] = 5
     assert report.machine(results, "race").endswith("rounds: 3")
+    results["runs"]["race"]["searched"] = "2026-01-01"
+    assert "settings found on 2026-01-01" in report.machine(results, "race")
 
 
 def test_the_search_widens_until_nothing_is_better():
