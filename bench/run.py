@@ -344,7 +344,7 @@ def main() -> None:
     if "profiles" in options.parts:
         print("Where the time goes", flush=True)
         results["profiles"] = profiles.run_all()
-        store("profiles", threads=1)
+        store("profiles", threads=1, rounds=profiles.ROUNDS)
     chosen = [e for e in here if e.race is not None]
     if "race" in options.parts and chosen:
         print("MovieLens latest-small", flush=True)
