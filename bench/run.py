@@ -19,6 +19,7 @@ import platform
 import select
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ TIMED = ("seconds", "processor", "validation", "test")
 HOPELESS = 9.0  # stars
 SLOW, FEW = 2.0, 2  # fits that take more seconds are timed in the first rounds alone
 PATIENCE = 900  # seconds for one answer
+SEARCHES = 2  # at once, on a core each: they choose what is then timed alone, in turn
 LONG = 4.0  # seconds: a pass that takes more is measured alone, without repeats
 
 
@@ -180,10 +182,10 @@ def race(
     Yields the rows after each round.
     """
     path = str(saved("movielens", data))
-    workers: dict[str, Process] = {}
-    rows: list[dict[str, Any]] = []
-    for entry in entries:
-        worker = workers[entry.name] = Process(entry, folder, threads=1)
+    workers = {entry.name: Process(entry, folder, threads=1) for entry in entries}
+
+    def found(entry: Entry) -> dict[str, Any]:
+        worker = workers[entry.name]
         assert entry.race is not None
         try:
             worker.ask("prepare", path=path)
@@ -192,14 +194,16 @@ def race(
             worker.ask("fit", passes=1, setting=setting, whole=True)
             row = stored.get(entry.name) or found_by_search(entry, worker, budget)
         except Failed as error:
-            rows.append(described(entry) | {"error": str(error)})
-            continue
+            return described(entry) | {"error": str(error)}
         row["points"] = [
             {"setting": point["setting"], "passes": point["passes"]}
             | {name: [] for name in TIMED}
             for point in row["points"]
         ]
-        rows.append(row)
+        return row
+
+    with ThreadPoolExecutor(SEARCHES) as pool:
+        rows = list(pool.map(found, entries))
     for number in range(rounds):
         for row in rows:
             for point in row.get("points", []):
@@ -280,7 +284,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="entries to measure")
     parser.add_argument("--sizes", nargs="*", type=int, default=list(SHAPES))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--budget", type=float, default=45.0, metavar="SECONDS")
+    parser.add_argument("--budget", type=float, default=900.0, metavar="SECONDS")
     parser.add_argument(
         "--again", action="store_true", help="race at the stored settings, unsearched"
     )

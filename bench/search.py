@@ -1,8 +1,8 @@
 """Which setting of a library is best, and which reach an error first.
 
 Only validation errors are looked at. The grid of an entry is tried as a whole. Then
-each number of the best setting is doubled and halved, until that helps no more. Time
-and limits can end this early: then a chosen number may lie at an edge of those tried.
+each number of the chosen setting is doubled and halved, until all of that was tried.
+Time and limits can end this early: then a chosen number may lie at an edge.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .libraries import Race
 Trial = dict[str, Any]
 Ask = Callable[[dict[str, Any], int | None], Trial]
 GAIN = 5e-4  # of validation RMSE: less is within the spread of seeds
-LONGEST = 60.0  # seconds of one fit
-MOST_FACTORS = 1024
+LONGEST = 120.0  # seconds of one fit
+MOST_FACTORS = 4096
 STEP = 0.01
 LEVELS = [round(0.9 - STEP * i, 3) for i in range(12)]  # validation RMSE in stars
 
@@ -28,7 +28,7 @@ def key(setting: dict[str, Any], passes: int | None) -> tuple[Any, ...]:
 
 
 def explore(ask: Ask, race: Race, budget: float) -> list[Trial]:
-    """Try the grid, and then widen it around the best; return all trials.
+    """Try the grid, and then widen it around the chosen setting; return all trials.
 
     ``ask`` fits once: it returns the processor's seconds and the validation error.
     After ``budget`` of such seconds, the widening ends, whether finished or not.
@@ -54,22 +54,23 @@ def explore(ask: Ask, race: Race, budget: float) -> list[Trial]:
             if idle == 2:
                 break
 
-    found, grid = True, len(trials)
-    while found and sum(t["processor"] for t in list(trials.values())[grid:]) < budget:
-        set_by_us = [trial for trial in trials.values() if trial["passes"] is not None]
-        best = min(set_by_us, key=lambda trial: trial["validation"])
-        found = False
-        for setting, passes in neighbours(best, race):
-            if best["processor"] * passes / best["passes"] > LONGEST:
-                continue
-            if attempt(setting, passes)["validation"] < best["validation"] - GAIN:
-                found = True
-                break
+    grid = len(trials)
+    while sum(t["processor"] for t in list(trials.values())[grid:]) < budget:
+        best = chosen([t for t in trials.values() if t["passes"] is not None])
+        untried = [
+            (setting, passes)
+            for setting, passes in neighbours(best, race)
+            if key(setting, passes) not in trials
+            and best["processor"] * passes <= LONGEST * best["passes"]
+        ]
+        if not untried:
+            break
+        attempt(*untried[0])
     return list(trials.values())
 
 
 def neighbours(best: Trial, race: Race) -> list[tuple[dict[str, Any], int]]:
-    """Return the settings with one number of the best one doubled or halved."""
+    """Return the settings with one number of a trial's doubled or halved."""
     setting, passes = best["setting"], best["passes"]
     near: list[tuple[dict[str, Any], int]] = []
     for name in race.grid:
@@ -99,8 +100,7 @@ def chosen(trials: list[Trial]) -> Trial:
 def at_edge(trials: list[Trial], race: Race) -> list[str]:
     """Return the names of what the chosen setting has most of, or least, of all tried.
 
-    Where it is not empty, the search may have ended early; or the best is another
-    setting, better by less than GAIN.
+    Where it is not empty, the search ended early.
     """
     best = chosen(trials)
     if best["passes"] is None:

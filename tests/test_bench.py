@@ -172,6 +172,26 @@ def test_the_search_widens_until_nothing_is_better():
     assert trials[0] in search.candidates(trials)
 
 
+def test_the_search_goes_on_around_what_is_chosen_though_no_better():
+    # All ranks are as good: the fastest is chosen, and those below it must be tried.
+    def ask(setting, passes):
+        return {"processor": setting["rank"] / 100, "validation": 0.8}
+
+    race = Race({"rank": (8, 16)}, (1,))
+    trials = search.explore(ask, race, budget=100.0)
+    assert search.chosen(trials)["setting"]["rank"] == 1
+    short = search.explore(ask, race, budget=0.0)
+    assert search.at_edge(short, race) == ["rank"]
+
+
+def test_a_search_in_which_all_fails_ends():
+    def ask(setting, passes):
+        return {"processor": 0.0, "validation": 9.0}
+
+    trials = search.explore(ask, Race({"rank": (8,)}, (2,)), budget=1.0)
+    assert {trial["setting"]["rank"] for trial in trials} == {4, 8, 16}
+
+
 def test_a_setting_that_gets_worse_is_left():
     asked = []
 
