@@ -2,10 +2,11 @@
 
 Figures say how large they are and load when they come near; those of several panels
 can scroll, and data frames have one row of headers; fonts, and the icons' style
-sheet, keep the signs that the pages show; figures are stored in fewer bytes, pixel by
-pixel the same.
+sheet, keep the signs that the pages show, and the style sheet of formulas holds their
+two main fonts; figures are stored in fewer bytes, pixel by pixel the same.
 """
 
+import base64
 import html
 import io
 import logging
@@ -41,10 +42,11 @@ DOWNLOADS = {
     ".md": "This page as text (.md)",
     ".pdf": "Print this page",
 }
-# KaTeX's fonts, by the classes of what is set in them
+# KaTeX's fonts that most formulas need. They stand in its style sheet, to be there when
+# a page is first painted: a line that wraps anew in its font moves all that follows.
+IN_STYLE = {"KaTeX_Main-Regular", "KaTeX_Math-Italic"}
+# Its other fonts, by the classes of what is set in them
 KATEX_FONTS = {
-    r"katex": "Main-Regular",
-    r"mathnormal": "Math-Italic",
     r"mathbf|textbf": "Main-Bold",
     r"boldsymbol": "Math-BoldItalic",
     r"mathit|textit": "Main-Italic",
@@ -166,14 +168,21 @@ def keep_used_icons(static: Path, texts: list[str]) -> None:
 def keep_used_signs(static: Path, texts: list[str]) -> None:
     """Reduce KaTeX's fonts to the signs that some page holds."""
     signs = {ord(sign) for text in texts for sign in html.unescape(text)}
-    for font in static.glob("katex/fonts/*.woff2"):
-        source = KATEX / "fonts" / f"{font.stem}.ttf"
-        write_font(source, font.with_suffix(".woff"), signs)
-        font.unlink()
     style = static / "katex" / "katex.min.css"
-    text = style.read_text(encoding="utf-8")
-    text = text.replace('.woff2) format("woff2")', '.woff) format("woff")')
-    style.write_text(text, encoding="utf-8")
+    rules = style.read_text(encoding="utf-8")
+    for font in static.glob("katex/fonts/*.woff2"):
+        small = font.with_suffix(".woff")
+        write_font(KATEX / "fonts" / f"{font.stem}.ttf", small, signs)
+        address = f"fonts/{small.name}"
+        if font.stem in IN_STYLE:
+            data = base64.b64encode(small.read_bytes()).decode()
+            address = f"data:font/woff;base64,{data}"
+            small.unlink()
+        rules = rules.replace(
+            f'url(fonts/{font.name}) format("woff2")', f'url({address}) format("woff")'
+        )
+        font.unlink()
+    style.write_text(rules, encoding="utf-8")
 
 
 def shrink(path: Path) -> None:

@@ -16,8 +16,9 @@ KINDS = {
     "chapters/appendix/glossary.html",
     "search.html",
 }
-# The pages of the Korean edition that stand for all
+# The pages of the Korean edition that stand for all, with that of the most formulas
 KOREAN = {f"ko/{page}" for page in KINDS if "glossary" not in page}
+KOREAN |= {"ko/chapters/appendix/notation.html"}
 WIDTHS = (1280, 390)
 PHONE = {"width": 390, "reduced_motion": "reduce"}
 
