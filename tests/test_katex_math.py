@@ -67,11 +67,12 @@ A caption with $\theta$.
     visible = seen(result)
     # Signs beside a formula stay on its line.
     spans = BeautifulSoup(result, "html.parser").select("p > .joined")
+    assert len(spans[-1].select("wbr")) == 11  # its lines end before a sign
     for formula in [one for span in spans for one in span.select(".math")]:
         formula.string = "formula"
     texts = [span.get_text() for span in spans]
     assert texts[:4] == ["formula.", "(formula)", "formula이고", "formula"]
-    assert "formula이다." not in texts
+    assert texts[-1] == "formula이다."
     for sign in "λστηθ":
         assert sign in visible
     for tex in ("\\", "$", "boldsymbol"):

@@ -30,6 +30,8 @@ REMEDY = (
     "npm ci --prefix requirements"
 )
 
+# What KaTeX sets a formula in: one after each relation, say, where a line may end.
+PART = '<span class="katex-base">'
 # Environments that KaTeX would number by itself: the numbers are Sphinx's.
 NUMBERED = re.compile(r"\\(begin|end)\{(equation|align|gather|alignat|multline)\}")
 
@@ -123,26 +125,24 @@ def display_tex(node: nodes.math_block) -> str:
 
 def visit_math(self, node: nodes.math) -> None:
     html = rendered(self, node, node.astext(), display=False)
+    html = html.replace(f"</span>{PART}", f"</span><wbr>{PART}")
     self.body.append(self.starttag(node, "span", "", CLASS="math notranslate"))
     self.body.append(f"{html}</span>")
     raise nodes.SkipNode
 
 
 class Joined(SphinxPostTransform):
-    """Put a formula and the signs that touch it into a span, which does not break.
+    """Put a formula and the signs that touch it into a span, to keep them together.
 
-    A browser would begin a line with the particle, or leave the bracket alone. A long
-    formula breaks by itself: there, what follows would run off a phone.
+    A browser would begin a line with the particle, or leave the bracket alone. The span
+    breaks where the formula does, at ``<wbr>`` (book.css).
     """
 
     default_priority = 890
-    longest = 45  # characters of TeX; of those with more, some are wider than a phone
     formats = ("html",)
 
     def run(self, **kwargs) -> None:
         for math in list(self.document.findall(nodes.math)):
-            if len(math.astext()) > self.longest:
-                continue
             parent, at = math.parent, math.parent.index(math)
             before = parent[at - 1] if at else None
             after = parent[at + 1] if at + 1 < len(parent) else None

@@ -69,6 +69,23 @@ SQUEEZED = """async () => {
   }).map((picture) => picture.outerHTML);
 }"""
 
+# Formulas in the text that a line's end parts from the signs that touch them.
+PARTED = """() => Array.from(document.querySelectorAll("main .joined"))
+  .filter((joined) => joined.checkVisibility())
+  .filter((joined) => {
+    const parts = Array.from(joined.querySelectorAll(".katex-base"))
+      .map((part) => part.getBoundingClientRect());
+    const beside = (text, at) => {
+      const sign = new Range();
+      sign.setStart(text, at);
+      sign.setEnd(text, at + 1);
+      return sign.getBoundingClientRect().left;
+    };
+    const [before, after] = [joined.firstChild, joined.lastChild];
+    return before.length && beside(before, before.length - 1) >= parts[0].left
+      || after.length && beside(after, 0) < parts.at(-1).right - 1;
+  }).map((joined) => joined.textContent)"""
+
 # axe looks at the colours of every element with words, which takes most of its time.
 # Those that look alike on the same ground need one look: mark all but the first.
 MARK_ALIKE = """() => {
@@ -240,6 +257,9 @@ class Visit:
           .filter((heading) => heading?.checkVisibility())
           .map((heading) => parseFloat(getComputedStyle(heading).fontSize))""")
         return sizes == sorted(set(sizes), reverse=True)
+
+    def parted(self) -> list[str]:
+        return self.page.evaluate(PARTED)
 
     def squeezed(self) -> list[str]:
         return self.page.evaluate(SQUEEZED)

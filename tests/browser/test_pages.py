@@ -39,6 +39,7 @@ def test_page_on_a_phone_by_tab_alone(visit, site, path) -> None:
 def check_fits(here) -> None:
     assert here.headings_fall()
     assert here.squeezed() == []
+    assert here.parted() == []
     assert here.overflow() <= 0
 
 
@@ -122,6 +123,20 @@ def test_raw_tex_is_seen(visit, text, seen) -> None:
     here = visit()
     here.page.set_content(BAD.format(text))
     assert [raw.strip() for raw in here.raw_tex()] == seen
+
+
+@pytest.mark.parametrize("before", ["", "("])
+@pytest.mark.parametrize("after", ["", "이다"])
+@pytest.mark.parametrize("space", ["nowrap", "normal"])
+def test_a_formula_parted_from_its_neighbours_is_seen(
+    visit, before, after, space
+) -> None:
+    part = '<span class="katex-base" style="display: inline-block; width: 30px"></span>'
+    joined = f'{before}{part}<wbr style="white-space: normal">{part}{after}'
+    joined = f'<span class="joined" style="white-space: {space}">{joined}</span>'
+    here = visit()
+    here.page.set_content(f'<main style="width: 32px">{joined}</main>')
+    assert bool(here.parted()) == (space == "normal" and bool(before or after))
 
 
 @pytest.mark.parametrize(
