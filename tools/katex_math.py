@@ -30,8 +30,10 @@ REMEDY = (
     "npm ci --prefix requirements"
 )
 
-# What KaTeX sets a formula in: one after each relation, say, where a line may end.
+# What KaTeX sets a formula in: one after each relation, say. A line may end between
+# them, where a formula has more signs than these.
 PART = '<span class="katex-base">'
+WHOLE = 10
 # Environments that KaTeX would number by itself: the numbers are Sphinx's.
 NUMBERED = re.compile(r"\\(begin|end)\{(equation|align|gather|alignat|multline)\}")
 
@@ -125,7 +127,9 @@ def display_tex(node: nodes.math_block) -> str:
 
 def visit_math(self, node: nodes.math) -> None:
     html = rendered(self, node, node.astext(), display=False)
-    html = html.replace(f"</span>{PART}", f"</span><wbr>{PART}")
+    signs = re.sub("<[^>]*>|\u200b", "", html.split('aria-hidden="true">', 1)[-1])
+    if len(signs) > WHOLE:
+        html = html.replace(f"</span>{PART}", f"</span><wbr>{PART}")
     self.body.append(self.starttag(node, "span", "", CLASS="math notranslate"))
     self.body.append(f"{html}</span>")
     raise nodes.SkipNode
@@ -135,7 +139,7 @@ class Joined(SphinxPostTransform):
     """Put a formula and the signs that touch it into a span, to keep them together.
 
     A browser would begin a line with the particle, or leave the bracket alone. The span
-    breaks where the formula does, at ``<wbr>`` (book.css).
+    breaks where a long formula does, at ``<wbr>`` (book.css).
     """
 
     default_priority = 890
