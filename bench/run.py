@@ -33,7 +33,7 @@ RANK = 16
 PARTS = ["cost", "profiles", "race"]
 TIMED = ("seconds", "processor", "validation", "test")
 HOPELESS = 9.0  # stars
-SLOW, FEW = 2.0, 2  # fits that take more seconds are timed in the first rounds alone
+SLOW = 2.0  # fits that take more seconds are timed in the first round alone
 PATIENCE = 900  # seconds for one answer
 SEARCHES = 2  # at once, on a core each: they choose what is then timed alone, in turn
 LONG = 4.0  # seconds: a pass that takes more is measured alone, without repeats
@@ -207,7 +207,7 @@ def race(
     for number in range(rounds):
         for row in rows:
             for point in row.get("points", []):
-                if number >= FEW and min(point["processor"]) > SLOW:
+                if number and min(point["processor"]) > SLOW:
                     continue
                 how = {"passes": point["passes"], "setting": point["setting"]}
                 try:
