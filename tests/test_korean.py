@@ -168,6 +168,7 @@ def test_a_good_translation_passes() -> None:
         ("# 평점의 개수", "# " + 50 * "가", "line of 109 columns"),
         ("**작습니다**.", "**작습니다(small)**는 값입니다.", "stray '*'"),
         ("$J$는", "$J$는 $", "stray '$'"),
+        ("**작습니다**.", "작습니다\n(1장).", "a space between '작습니다' and"),
         ("[훈련](a.md#fit)", "[훈련]\\(a.md#fit)", "links that are missing"),
         ("[훈련](a.md#fit)하는", "[훈련](a.md#fit)[훈련](a b)하는", "stray ']('"),
         ("하나", "One of two things that it does", "not translated: 'One of"),

@@ -268,7 +268,7 @@ def without_remarks(commands: str) -> str:
 
 
 def stray_signs(a: Content, b: Content) -> Iterator[str]:
-    """Find signs that should have been emphasis, a formula or a link.
+    """Find signs that should have been emphasis, a formula, a link or beside a word.
 
     CommonMark closes no emphasis after punctuation that a letter follows, such as a
     Korean particle: write **행렬 분해**(matrix factorization)는.
@@ -280,6 +280,8 @@ def stray_signs(a: Content, b: Content) -> Iterator[str]:
             sign = next(iter(here - ours))
             at = text.index(sign)
             yield f"stray {sign!r}: …{text[max(0, at - 15) : at + 25]!r}…"
+        for word in re.findall(r"(\S*[가-힣])\n\(", text):
+            yield f"a space between {word!r} and its bracket: the line ends there"
     for tex in b.math:
         if has_hangul(tex):
             yield f"Hangul in a formula outside \\text{{}}: {tex!r}"
