@@ -34,11 +34,6 @@ from nbformat.v4 import new_code_cell
 
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CELL_METADATA = ("tags", "mystnb", "jupyter")
-# What the fold of a cell says that only asserts.
-CHECKS_FOLD = {
-    "code_prompt_show": "Show the checks",
-    "code_prompt_hide": "Hide the checks",
-}
 
 LAUNCH = """\
 # Where the book is not installed, as on Colab: fetch its package.
@@ -180,15 +175,25 @@ def canonical_cell(cell: NotebookNode) -> NotebookNode:
         source=cell.source.strip("\n"),
     )
     if cell.cell_type == "code":
-        if "hide-cell" in new.metadata.get("tags", []):  # a fold in JupyterLab too
-            new.metadata["jupyter"] = {"outputs_hidden": True, "source_hidden": True}
+        tags = new.metadata.get("tags", [])
         new.execution_count = cell.execution_count
         new.outputs = merged_streams(cell.outputs)
-        if "hide-input" in new.metadata.get("tags", []) and not new.outputs:
-            new.metadata["mystnb"] = {**new.metadata.get("mystnb", {}), **CHECKS_FOLD}
+        if "hide-cell" in tags:  # a fold in JupyterLab too
+            new.metadata["jupyter"] = {"outputs_hidden": True, "source_hidden": True}
+            if "book.use_style()" in new.source:
+                name_fold(new, "imports")
+        if "hide-input" in tags and not new.outputs:
+            name_fold(new, "checks")
     elif cell.get("attachments"):
         new.attachments = cell.attachments
     return new
+
+
+def name_fold(cell: NotebookNode, what: str) -> None:
+    """Let the fold of a cell say what is in it."""
+    show, hide = f"Show the {what}", f"Hide the {what}"
+    words = {"code_prompt_show": show, "code_prompt_hide": hide}
+    cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), **words}
 
 
 def merged_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
