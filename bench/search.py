@@ -100,7 +100,8 @@ def chosen(trials: list[Trial]) -> Trial:
 def at_edge(trials: list[Trial], race: Race) -> list[str]:
     """Return the names of what the chosen setting has most of, or least, of all tried.
 
-    Where it is not empty, the search ended early.
+    Where it is not empty, the search ended early. Where it is empty, it may have: a
+    number beyond the chosen one may have been tried with other settings alone.
     """
     best = chosen(trials)
     if best["passes"] is None:
